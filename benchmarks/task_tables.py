@@ -41,7 +41,7 @@ def _coverage(row: Record, everywhere: float | None) -> str:
 
 def taught(record: Record) -> str:
     """The recovery after a cut on labels alone and with the teacher, in the metrics of :func:`chains`."""
-    heads = ("Network", "Seeds", "Teacher", "Labels alone", "Teacher kept", "Gained", "of samples alone")
+    heads = ("Network", "Epochs", "Seeds", "Teacher", "Labels alone", "Teacher kept", "Gained", "of samples alone")
     return markdown(heads, map(_taught, _by_title(record["teacher"])))
 
 
@@ -51,7 +51,14 @@ def _taught(case: Record) -> list[str]:
     # An interval over two seeds says nothing.
     of_seeds = _change(found["value"], found["ci95"]) if case["seeds"] >= LEAST_SEEDS else signed(found["value"])
     gained = [of_seeds, _change(found["value"], found["samples_ci95"])]
-    return [case["title"], str(case["seeds"]), metric.shown(case["teacher_itself"]), *means, *gained]
+    return [
+        case["title"],
+        str(case["epochs"]),
+        str(case["seeds"]),
+        metric.shown(case["teacher_itself"]),
+        *means,
+        *gained,
+    ]
 
 
 def beside_peers(record: Record) -> str:

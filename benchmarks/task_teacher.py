@@ -24,20 +24,24 @@ from edgekd.train.evaluate import evidence_of
 WITH, WITHOUT = "teacher", "labels"
 
 
-def teacher_kept(done: Finished, work: Path, seeds: int) -> dict[str, Any]:
+def teacher_kept(done: Finished, work: Path, seeds: int, one_in: int = 1) -> dict[str, Any]:
     """Cut the network of a finished run as its recipe does, and train what is left both ways with each seed.
+
+    One in ``one_in`` of the recipe's epochs is trained.
 
     The teacher and the network that is cut are those of the run; only the order of samples and their augmentation
     differ between seeds. Networks are judged in PyTorch on the test samples.
     """
     recipe = from_checkpoints(done)
+    [prune] = recipe.stages
+    prune = prune.model_copy(update={"epochs": prune.epochs // one_in})
+    recipe = recipe.model_copy(update={"stages": (prune,)})
     data = load_data(recipe.data, recipe.seed, recipe.kind)
     found: dict[str, list[Evidence]] = {WITH: [], WITHOUT: []}
     for seed in range(seeds):
         for way, kept in found.items():
             kept.append(_recovered(recipe, data, work, seed, way))
             say(f"{done.name}, seed {seed}, {way}: {done.metric.shown(kept[-1].value())}")
-    [prune] = recipe.stages
     return {
         "teacher_itself": done.rows[teacher_of(done.report)][done.metric.name],
         **{"epochs": prune.epochs, "seeds": seeds, "n": len(data.test)},

@@ -7,6 +7,7 @@ Three parts, or those of ``--part``:
 - ``chain`` runs each recipe of ``CASES`` as ``edgekd run`` does, and reads its report: the metric of every network with
   its interval, sizes, costs over the teacher's, the share of multiply-accumulates in int8, and in pairs what int8 lost;
 - ``teacher`` trains the cut network of a run again, with the teacher and on labels alone, with ``--seeds`` each (3);
+  that of boxes also for a third of the recipe's epochs, after which labels alone have not brought all back;
 - ``peers`` gives the float file of the last cut to ONNX Runtime's and NNCF's post-training quantisers, with the images
   that edgekd calibrated on, and compares their files' metrics and times with edgekd's.
 
@@ -32,14 +33,15 @@ from task_teacher import teacher_kept
 
 from edgekd.files import make_folder, sha256_file, write_json
 
-TAUGHT = ("unet", "pyramid", "keypoints")
+# Of the recipe's epochs one in so many, by case.
+TAUGHT: Mapping[str, tuple[int, ...]] = {"unet": (1,), "pyramid": (1, 3), "keypoints": (1,)}
 SEEDS, QUICK_SEEDS = 3, 2
 MOST_LOST_BOXES, LEAST_COVERAGE = 1.0, 0.98
 Document = dict[str, Any]
-PARTS: Mapping[str, Callable[[Finished, Path, argparse.Namespace], Document]] = {
-    "chain": lambda done, work, asked: figures_of(done),
-    "teacher": lambda done, work, asked: teacher_kept(done, work, asked.seeds),
-    "peers": lambda done, work, asked: beside_peers(done, work, asked.quick),
+PARTS: Mapping[str, Callable[[Finished, Path, argparse.Namespace, int], Document]] = {
+    "chain": lambda done, work, asked, _: figures_of(done),
+    "teacher": lambda done, work, asked, one_in: teacher_kept(done, work, asked.seeds, one_in),
+    "peers": lambda done, work, asked, _: beside_peers(done, work, asked.quick),
 }
 
 
@@ -54,8 +56,8 @@ def main() -> None:
     figures = known(arguments)
     for part in arguments.part:
         for name in arguments.only:
-            if part != "teacher" or name in TAUGHT:
-                add(figures, part, name, arguments)
+            for one_in in TAUGHT.get(name, ()) if part == "teacher" else (1,):
+                add(figures, part, name, arguments, one_in)
     for table in (task_tables.chains, task_tables.taught, task_tables.beside_peers):
         Console(width=150).print(Markdown(table(figures)))
     finish(arguments, {**figures, "unfinished": unfinished(figures)}, list(goals(figures)))
@@ -69,20 +71,25 @@ def known(arguments: argparse.Namespace) -> Document:
     return {part: document.get(part, {}) if is_same else {} for part in PARTS}
 
 
-def add(figures: Document, part: str, name: str, arguments: argparse.Namespace) -> None:
+def add(figures: Document, part: str, name: str, arguments: argparse.Namespace, one_in: int) -> None:
     """Add the figures of a case, unless they are there of the same files; the JSON is written anew."""
+    key = name if one_in == 1 else f"{name}/{one_in}"
     work = make_folder(arguments.out or ROOT / "runs/tasks")
     done = ran(name, work, arguments.quick)
     of = [done.recipe.sha256, sha256_file(done.file(done.before_int8)), sha256_file(done.file(done.deployed))]
-    there = figures[part].get(name, {})
+    there = figures[part].get(key, {})
     if there.get("of") == of and (part != "teacher" or there["seeds"] >= arguments.seeds):
         return
-    say(f"{part}: {name}")
+    say(f"{part}: {key}")
     about = {"of": of, "title": CASES[name].title, "task": done.task.name, "metric": done.metric.name}
-    figures[part][name] = {**about, **PARTS[part](done, make_folder(work / part / name), arguments)}
-    figures[part] = {case: figures[part][case] for case in CASES if case in figures[part]}
+    figures[part][key] = {**about, **PARTS[part](done, make_folder(work / part / name), arguments, one_in)}
+    figures[part] = {each: figures[part][each] for each in sorted(figures[part], key=_place)}
     if arguments.json:
         write_json(arguments.json, json.loads(json.dumps({"quick": arguments.quick, **figures})))
+
+
+def _place(key: str) -> tuple[int, str]:
+    return list(CASES).index(key.partition("/")[0]), key
 
 
 def unfinished(figures: Document) -> list[str]:

@@ -167,14 +167,6 @@ class Recipe(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def softens_as_the_task_does(self) -> Self:
-        """Give each stage the task's own temperature where it has none."""
-        usual = {"temperature": self.kind.temperature}
-        stages = tuple(each if each.temperature else each.model_copy(update=usual) for each in self.stages)
-        object.__setattr__(self, "stages", stages)
-        return self
-
     @property
     def kind(self) -> type[Task]:
         """Return the task's class, which is called with the names of classes or labels."""

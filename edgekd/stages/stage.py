@@ -61,11 +61,7 @@ class Stage(Train):
     described: ClassVar[frozenset[str]] = frozenset()
     newer: ClassVar[frozenset[str]] = frozenset({"fuse_teacher"})
 
-    temperature: float | None = Field(
-        default=None,
-        gt=0,
-        description="softens the logits of teacher and student; when left out 4 for classes and labels, 1 for the rest",
-    )
+    temperature: float = Field(default=4.0, gt=0, description="softens the logits of teacher and student")
     hard_weight: float = Field(
         default=0.1, ge=0, le=1, description="weight of the loss on the labels; the teacher's has the rest"
     )

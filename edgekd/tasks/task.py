@@ -94,7 +94,6 @@ class Task(Protocol):
     # What a device sends of the outputs: the place of the largest of the logits' second axis, -1 where one is not
     # finite, which to_rows gives here too; or all of them.
     reduction: ClassVar[Literal["argmax", "none"]]
-    temperature: ClassVar[float]  # that softens the outputs of teacher and student where nothing else is said
     breakdown_key: ClassVar[str | None]  # of a report, which keeps the breakdown there; None if there is none
 
     def __init__(self, names: tuple[str, ...], **options: Any) -> None: ...
@@ -181,7 +180,7 @@ class Task(Protocol):
     def soft_loss(
         self, student: Tensors, teacher: Tensors, targets: Tensors, temperature: float | None = None
     ) -> dict[str, Tensor]:
-        """Return what the student's outputs lose against the teacher's, by term; None takes :attr:`temperature`."""
+        """Return what the student's outputs lose against the teacher's, by term; None takes the usual temperature."""
 
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         """Return how far each sample's outputs are from the reference's, in nats: (N,), at least 0 but for rounding."""

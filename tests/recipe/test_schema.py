@@ -61,16 +61,6 @@ def test_dump_has_defaults_and_leaves_none_out() -> None:
     assert dump["budget"] == {}
 
 
-@pytest.mark.parametrize(
-    ("task", "usual"), [(None, 4.0), ("multilabel", 4.0), ("segmentation", 1.0), ("detection", 1.0)]
-)
-def test_logits_are_softened_as_is_usual_in_the_task(task: str | None, usual: float) -> None:
-    stages = [{"distill": {"temperature": 2}}, {"prune": {"macs": 0.5}}, "quantize"]
-    recipe = Recipe.model_validate({**built(task=task).to_json(), "stages": stages})
-    assert [stage.temperature for stage in recipe.stages] == [2.0, usual, usual]
-    assert "epochs" not in recipe.stages[1].model_fields_set, "the length of the training is still left to the data"
-
-
 def test_recipes_are_frozen() -> None:
     with pytest.raises(ValidationError):
         built().seed = 1  # type: ignore[misc]

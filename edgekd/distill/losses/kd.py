@@ -6,7 +6,6 @@ from torch import Tensor
 
 from edgekd.distill.losses.options import check_temperature
 from edgekd.distill.registry import LOSSES, OutputLoss
-from edgekd.tasks.classification import Classification
 from edgekd.tasks.classification.train import kd_loss
 from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.task import Task
@@ -19,17 +18,12 @@ class KD(OutputLoss):
 
     >>> loss = KD(temperature=4.0)(student_logits, teacher_logits)  # doctest: +SKIP
 
-    Args:
-        temperature: above 0; the task's own if left out, and 4 without a task.
-
     Raises:
         TrainingError: the temperature is not above 0.
     """
 
-    def __init__(self, temperature: float | None = None, task: Task | None = None):
+    def __init__(self, temperature: float = 4.0, task: Task | None = None):
         super().__init__()
-        if temperature is None:
-            temperature = (task or Classification).temperature
         check_temperature(temperature)
         self.temperature, self.task, self.compares_all = temperature, task, task is not None
 

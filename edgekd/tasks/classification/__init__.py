@@ -43,7 +43,6 @@ class Classification(WholeNumbers):
     name: ClassVar[str] = "classification"
     outputs: ClassVar[str] = "classes"
     reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
-    temperature: ClassVar[float] = 4.0
     breakdown_key: ClassVar[str | None] = "by_class"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("accuracy", "accuracy", "%", "higher", "mcnemar", _correct, lambda: Correct),
@@ -134,8 +133,7 @@ class Classification(WholeNumbers):
     ) -> dict[str, Tensor]:
         from edgekd.tasks.classification import train
 
-        softened = self.temperature if temperature is None else temperature
-        return {"teacher": train.kd_loss(student[LOGITS], teacher[LOGITS], softened)}
+        return {"teacher": train.kd_loss(student[LOGITS], teacher[LOGITS], 4.0 if temperature is None else temperature)}
 
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         from edgekd.tasks.classification import train

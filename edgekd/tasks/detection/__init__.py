@@ -104,7 +104,6 @@ class Detection:
     name: ClassVar[str] = "detection"
     outputs: ClassVar[str] = "boxes"
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
-    temperature: ClassVar[float] = 1.0
     breakdown_key: ClassVar[str | None] = "by_box_class"
     decoded_output: ClassVar[str] = (
         "`detections` (batch, boxes, 6): corners x1, y1, x2, y2 in pixels of the network's image, score, and class, −1 "
@@ -261,8 +260,8 @@ class Detection:
     ) -> dict[str, Tensor]:
         from edgekd.tasks.detection import train
 
-        softened = self.temperature if temperature is None else temperature
-        return train.distillation_loss(student, teacher, len(self.names), softened)
+        classes = len(self.names)
+        return train.distillation_loss(student, teacher, classes, 1.0 if temperature is None else temperature)
 
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         from edgekd.tasks.detection import train

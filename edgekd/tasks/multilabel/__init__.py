@@ -76,7 +76,6 @@ class Multilabel(WholeNumbers):
     name: ClassVar[str] = "multilabel"
     outputs: ClassVar[str] = "labels"
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
-    temperature: ClassVar[float] = 4.0
     breakdown_key: ClassVar[str | None] = "by_label"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("map", "mean average precision", "%", "higher", "bootstrap", _average_precision, _ap_type),
@@ -184,8 +183,8 @@ class Multilabel(WholeNumbers):
     ) -> dict[str, Tensor]:
         from edgekd.tasks.multilabel import train
 
-        softened = self.temperature if temperature is None else temperature
-        return {"teacher": train.mld_loss(student[LOGITS], teacher[LOGITS], softened)}
+        found = train.mld_loss(student[LOGITS], teacher[LOGITS], 1.0 if temperature is None else temperature)
+        return {"teacher": found}
 
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         from edgekd.tasks.multilabel import train

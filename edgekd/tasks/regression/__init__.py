@@ -80,7 +80,6 @@ class Regression:
     name: ClassVar[str] = "regression"
     outputs: ClassVar[str] = "values"
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
-    temperature: ClassVar[float] = 1.0
     breakdown_key: ClassVar[str | None] = "by_value"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("mae", "mean absolute error", "", "lower", "bootstrap", _mean_absolute_error, _type("AbsoluteErrors")),

@@ -88,7 +88,6 @@ class Segmentation:
     name: ClassVar[str] = "segmentation"
     outputs: ClassVar[str] = "masks"
     reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
-    temperature: ClassVar[float] = 1.0
     breakdown_key: ClassVar[str | None] = "by_mask_class"
     decoded_output: ClassVar[str] = "`classes` (batch, height, width): the class of each position"
     metrics: ClassVar[Sequence[Metric]] = (
@@ -226,8 +225,8 @@ class Segmentation:
     ) -> dict[str, Tensor]:
         from edgekd.tasks.segmentation import train
 
-        softened = self.temperature if temperature is None else temperature
-        return {"teacher": train.pixel_kd_loss(student[LOGITS], teacher[LOGITS], softened)}
+        usual = 1.0 if temperature is None else temperature
+        return {"teacher": train.pixel_kd_loss(student[LOGITS], teacher[LOGITS], usual)}
 
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         from edgekd.tasks.segmentation import train

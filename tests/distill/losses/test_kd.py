@@ -6,7 +6,6 @@ from scipy.special import log_softmax, rel_entr, softmax
 from edgekd.distill.losses.kd import KD, kd_loss
 from edgekd.distill.registry import LOSSES
 from edgekd.errors import TrainingError
-from edgekd.tasks.segmentation import Segmentation
 from tests.distill.losses import properties
 
 RANDOM = np.random.default_rng(0)
@@ -66,11 +65,6 @@ def test_the_module_is_the_function():
     assert float(KD()(*tensors())) == float(kd_loss(*tensors()))
     assert float(KD()(*tensors(), torch.arange(6))) == float(kd_loss(*tensors())), "no labels are looked at"
     assert LOSSES.find("kd") is KD
-
-
-def test_the_temperature_is_the_tasks_own():
-    assert (KD().temperature, KD(task=Segmentation(("a", "b"))).temperature) == (4.0, 1.0)
-    assert KD(2.0, Segmentation(("a", "b"))).temperature == 2.0
 
 
 @pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), float("inf"), "4", True])
