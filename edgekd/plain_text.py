@@ -49,7 +49,7 @@ def wrapped(text: str, width: int) -> str:
 def _wrapped(text: str, width: int) -> list[str]:
     if len(text) <= width:
         return [text]
-    glued = QUOTED.sub(lambda found: found[0].replace(" ", GLUE), text)
+    glued = QUOTED.sub(lambda found: found[0].replace(" ", GLUE), text).replace(" %", f"{GLUE}%")
     further = " " * (len(text) - len(text.lstrip()) + 2)
     found = textwrap.wrap(glued, width, subsequent_indent=further, break_long_words=False, break_on_hyphens=False)
     return [each.replace(GLUE, " ") for each in found]

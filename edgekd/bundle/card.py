@@ -65,7 +65,7 @@ def card(
     parts = [
         front_matter(kind, manifest.licenses.get("model")),
         f"# {escape_markdown(manifest.name)}",
-        f"A network with {len(task.names)} {task.outputs}, packed by edgekd.",
+        f"A network with {len(task.names)} {task.kind_of_names}, packed by edgekd.",
         budget(verdict),
         metrics(manifest.measurements, task, findings),
         targets(manifest.targets),

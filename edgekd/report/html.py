@@ -64,7 +64,7 @@ def render_html(report: Report, folder: Path | None = None) -> str:
         rows=rows,
         results=results,
         metric=metrics[0],
-        kinds=checked.kind.outputs,
+        kinds=checked.kind.kind_of_names,
         sentences=[*sentences(checked), *baseline_sentences(checked.rows)],
         details=[column for column in columns(rows, DETAILS) if column.heading != "File"],
         key_columns=sum(column in NAMES for column in results),

@@ -1,22 +1,34 @@
 """The report in the terminal."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.text import Text
 
-from edgekd.plain_text import line
+from edgekd.plain_text import line, wrapped
 from edgekd.report.advice import next_steps
 from edgekd.report.row_table import RowTable
 from edgekd.report.schema import Report
 from edgekd.report.verdict import figures, headline, lines, sentences, warning_lines
 
 
+@dataclass(frozen=True)
+class Paragraph:
+    """A line of text that goes on indented where the terminal breaks it; a command in quotes is not broken."""
+
+    text: str
+    style: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(wrapped(line(self.text), options.max_width), self.style, no_wrap=True, overflow="ignore")
+
+
 def render_table(report: Report, files: Mapping[str, Path] | None = None) -> Group:
     """Return the rows, the warnings, the paths of ``files`` and the verdict, for ``rich.print``."""
-    warnings = [Text(line(f"warning: {each}"), style="yellow") for each in warning_lines(report)]
-    below = [Text(line(each)) for each in sentences(report)]
+    warnings = [Paragraph(f"warning: {each}", "yellow") for each in warning_lines(report)]
+    below = [Paragraph(each) for each in sentences(report)]
     title = Text(line(report.name), style="bold italic")
     rows = RowTable([row.to_json() for row in report.rows], report.metrics)
     return Group(title, rows, *below, *warnings, render_verdict(report, files))
@@ -30,12 +42,12 @@ def render_verdict(report: Report, files: Mapping[str, Path] | None = None) -> G
     return Group(*paths, *checks, *advice(report), whole)
 
 
-def advice(report: Report) -> list[Text]:
+def advice(report: Report) -> list[Text | Paragraph]:
     """Return how to meet a budget that is missed, with the command that tries the first way; else nothing."""
     steps = next_steps(report)
     if steps is None:
         return []
-    numbered = [Text(line(f"  {number}. {each}")) for number, each in enumerate(steps.advice, start=1)]
+    numbered = [Paragraph(f"  {number}. {each}") for number, each in enumerate(steps.advice, start=1)]
     if steps.command is None:
         return [Text("To meet the budget:"), *numbered]
     # A command that is broken cannot be copied.

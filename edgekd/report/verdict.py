@@ -230,7 +230,7 @@ def lost_line(report: Report) -> WarningLine | None:
     worst = sorted((each.change for each in lost), key=lambda change: change.gain)
     named = [f"{each.name} {each.show(each.before)} to {each.show(each.after)}" for each in worst[:MOST_OF_A_CODE]]
     more = [f"{len(worst) - MOST_OF_A_CODE} more"] if len(worst) > MOST_OF_A_CODE else []
-    kinds = report.kind.outputs
+    kinds = report.kind.kind_of_names
     of = f"of {len(report.data.classes)}" if report.data else "of the"
     verb = "is" if len(worst) == 1 else "are"
     said = f"{len(worst)} {of} {kinds} {verb} predicted much worse than by the teacher: {', '.join([*named, *more])}"
@@ -251,9 +251,13 @@ def folded(warnings: Sequence[Note]) -> Iterator[WarningLine]:
 
 def row_note(code: str, rows: list[tuple[Row, str]]) -> WarningLine:
     (first, message), others = rows[0], rows[1:]
-    alike = "" if all(other == message for _, other in others) else "; the others alike"
-    names = row_name(first) if not others else ", ".join(dict.fromkeys(row.model for row, _ in rows))
-    return WarningLine(f"{names}: {message}{alike}", code)
+    if not others:
+        return WarningLine(f"{row_name(first)}: {message}", code)
+    if all(other == message for _, other in others):
+        return WarningLine(f"{', '.join(dict.fromkeys(row.model for row, _ in rows))}: {message}", code)
+    # Their figures differ: the first row has its own, and the rest are named.
+    alike = ", ".join(dict.fromkeys(row_name(row) for row, _ in others))
+    return WarningLine(f"{row_name(first)}: {message}; likewise {alike}", code)
 
 
 def row_name(row: Row) -> str:

@@ -33,6 +33,7 @@ class Lengths:
         Metric("mae", "mean absolute error", "mm", "lower", "bootstrap", lambda found, _: found, lambda: MeanError),
     )
     outputs: ClassVar[str] = "values"
+    kind_of_names: ClassVar[str] = "values"
     breakdown_key: ClassVar[str | None] = None
 
 

@@ -103,6 +103,7 @@ class Detection:
 
     name: ClassVar[str] = "detection"
     outputs: ClassVar[str] = "boxes"
+    kind_of_names: ClassVar[str] = "classes"
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
     breakdown_key: ClassVar[str | None] = "by_box_class"
     decoded_output: ClassVar[str] = (

@@ -75,6 +75,7 @@ class Multilabel(WholeNumbers):
 
     name: ClassVar[str] = "multilabel"
     outputs: ClassVar[str] = "labels"
+    kind_of_names: ClassVar[str] = "labels"
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
     breakdown_key: ClassVar[str | None] = "by_label"
     metrics: ClassVar[Sequence[Metric]] = (

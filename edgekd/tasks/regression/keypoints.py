@@ -59,6 +59,7 @@ class Keypoints(Regression):
     size: float = 1.0
 
     name: ClassVar[str] = "keypoints"
+    kind_of_names: ClassVar[str] = "points"
     breakdown_key: ClassVar[str | None] = "by_point"
     metrics: ClassVar[Sequence[Metric]] = (
         _metric("nme", "normalised mean error", "lower", "MeanDistance"),
