@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from edgekd.formatting import ABSENT, UNCHANGED, in_times, significant
 from edgekd.report.changes import Change, StageOptions, command_with
-from edgekd.report.costs import CUTS, LEAST_SHARE, RunCosts, StageCost, Standing, costs_of, first_cut
+from edgekd.report.costs import CUTS, LEAST_SHARE, RunCosts, StageCost, Standing, costs_of, first_cut, harder
 from edgekd.report.deployed import deployed
 from edgekd.report.schema import Report
 from edgekd.stages import Prune, Quantize
@@ -17,6 +17,8 @@ MOST = 3
 TIMES, MORE = 2, 4
 # The part of a stage's loss that longer training is counted on to bring back.
 RECOVERED = 0.5
+# A stage that lost less than this part of what is too much is not worth training for longer.
+LEAST_PART = 0.05
 # Eight bits in place of 32, with scales, and half of the time where the processor has instructions for them.
 INT8_SIZE, INT8_TIME = 0.28, 0.6
 INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
@@ -136,13 +138,15 @@ class _Advisor:
         if self.cut is None:
             yield self._first_cut()
             return
+        if not (reachable := harder(self.cut)):
+            return
         share = costs.mildest_harder(self.cut)
-        own = share if share is not None else LEAST_SHARE
+        own = share if share is not None else reachable[-1]
         expected, change = costs.after_cut(self.cut, own), self._cut_to(self.cut, own)
         longer = [self.cut, *([each for each in costs.stages if each is not self.cut] if self.loses else [])]
         for each in longer:
             change = self._longer(change, each)
-        reach = "" if share is not None else "; no cut of this student is predicted to keep both bounds"
+        reach = "" if share is not None else "; no cut of this student is predicted to be small and fast enough"
         risk = self._risk(expected)
         yield self._advised(
             "Cut further, and train for longer", f"{self._figures(expected)}{reach}{risk}", change, longer
@@ -191,7 +195,7 @@ class _Advisor:
         costs, change, longer = self.costs, self.as_it_is, []
         excess, won, back = costs.excess or 0.0, 0.0, ""
         for each in sorted(costs.stages, key=lambda each: each.lost, reverse=True):
-            if each.lost <= 0 or won >= excess:
+            if not self._is_worth_training(each) or won >= excess:
                 break
             lost = each.lost
             if each is self.cut and (share := costs.milder(each)) is not None:
@@ -219,10 +223,11 @@ class _Advisor:
     def _longer_training(self) -> Iterator[Advice]:
         """Train longer alone, with the cut as it is."""
         for each in sorted(self.costs.stages, key=lambda each: each.lost, reverse=True):
-            if each.lost <= 0:
+            if not self._is_worth_training(each):
                 return
             change = self._longer(self.as_it_is, each)
-            gained = f"; its last epoch still gained {self._points(each.gained)}" if each.gained else ""
+            gains = each.gained is not None and each.gained > 0
+            gained = f"; its last epoch still gained {self._points(each.gained or 0.0)}" if gains else ""
             cause = f"{each.name} lost {self._points(each.lost)} in {_epochs(each.epochs)}{gained}"
             yield self._advised(f"Train for longer in {each.name} alone", cause, change, [each])
 
@@ -274,6 +279,9 @@ class _Advisor:
         if stage.depth is not None and share > stage.depth:
             change = change.having(cut.number, depth=None)
         return change.having(cut.number, **{cut.goal: share})
+
+    def _is_worth_training(self, stage: StageCost) -> bool:
+        return stage.lost > max(0.0, LEAST_PART * (self.costs.excess or 0.0))
 
     def _longer(self, change: Change, stage: StageCost) -> Change:
         wanted = _longer_epochs(stage)

@@ -46,7 +46,10 @@ class Standing:
 
 @dataclass(frozen=True)
 class StageCost:
-    """A stage with the networks before and after it; ``number`` counts from 0."""
+    """A stage with the networks before and after it; ``number`` counts from 0.
+
+    ``least`` is the smallest share that a pruning reaches by its goal, in (0, 1], where it is known.
+    """
 
     number: int
     options: StageOptions
@@ -56,6 +59,7 @@ class StageCost:
     seconds: float | None
     kept_macs: float | None
     gained: float | None
+    least: float | None = None
 
     @property
     def name(self) -> str:
@@ -117,9 +121,8 @@ class RunCosts:
         return self.within(time, TIME_MARGIN) and self.within(size, SIZE_MARGIN)
 
     def mildest_harder(self, cut: StageCost) -> float | None:
-        """Return the largest share below that of ``cut`` that is predicted to fit, or None."""
-        own = cut.share or 1.0
-        return next((each for each in CUTS if each < own and self.fits(self.after_cut(cut, each))), None)
+        """Return the largest share below that of ``cut`` that can be reached and is predicted to fit, or None."""
+        return next((each for each in harder(cut) if self.fits(self.after_cut(cut, each))), None)
 
     def milder(self, cut: StageCost) -> float | None:
         """Return a share above that of ``cut``, midway between what the metric needs and what time and size leave."""
@@ -162,6 +165,11 @@ class RunCosts:
         if size and stage.before.size and stage.after.size:
             size *= stage.before.size / stage.after.size
         return Standing(self.final.lost - stage.lost, time, size)
+
+
+def harder(cut: StageCost) -> list[float]:
+    """Return the shares below that of ``cut`` that a cut can reach, the mildest first."""
+    return [each for each in CUTS if each < (cut.share or 1.0) and each >= (cut.least or 0.0)]
 
 
 def first_cut(standing: Standing, share: float) -> Standing:
@@ -236,4 +244,11 @@ def _stage(
     found = (each.get(f"validation_{metric.name}") for each in entries if isinstance(each, dict))
     figures = [each for each in found if isinstance(each, int | float)]
     gained = -metric.scale * metric.drop(figures[-2], figures[-1]) if len(figures) > 1 else None
-    return replace(own, epochs=own.stage.epochs, gained=gained)
+    return replace(own, epochs=own.stage.epochs, gained=gained, least=_least(record))
+
+
+def _least(record: StageRecord) -> float | None:
+    cuts = record.metrics.get("cuts")
+    last = cuts[-1] if isinstance(cuts, list) and cuts else None
+    least = last.get("least") if isinstance(last, dict) else None
+    return least if isinstance(least, int | float) else None

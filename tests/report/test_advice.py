@@ -114,6 +114,29 @@ def test_beyond_a_mild_cut_half_of_the_gain_is_counted_on():
     assert first.settings == ("prune.macs=0.53", "prune.epochs=7")
 
 
+def test_no_cut_is_advised_that_the_stage_refuses():
+    def named(least: float) -> list[str]:
+        cut = {"name": "prune", "key": "k", "options": STAGES["prune"], "metrics": {"cuts": [{"least": least}]}}
+        stages = [{"name": name, "key": "k", "options": STAGES[name]} for name in ("distill", "quantize")]
+        stages.insert(1, cut)
+        return [str(each) for each in steps({"latency_ratio": 0.01}, stages=stages).advice]
+
+    assert "prune.macs=0.17" in named(0.1605)[0] and "small and fast enough" in named(0.1605)[0]
+    assert not any("prune.macs" in each for each in named(0.5))
+
+
+def test_training_that_cannot_bring_the_loss_back_is_not_advised():
+    worse = [{"validation_accuracy": 0.9}, {"validation_accuracy": 0.8}]
+    stages = [
+        {"name": name, "key": "k", "seconds": 60.0, "options": options, "metrics": {"history": worse}}
+        for name, options in STAGES.items()
+    ]
+    figures = {**USUAL, "distill": (0.5, 0.2, 100), "prune": (0.49, 0.12, 45), "quantize": (0.489, 0.1, 15)}
+    found = steps({"accuracy_drop": 2, "latency_ratio": 0.1}, figures, stages=stages)
+    assert found.advice[0].settings == ("distill.epochs=24",)
+    assert not any("gained" in each.effect or "quantize" in str(each) for each in found.advice)
+
+
 def test_size_takes_a_harder_cut():
     [first, *_] = steps({"size_ratio": 0.01}).advice
     assert first.settings == ("prune.macs=0.34", "prune.epochs=16")

@@ -16,13 +16,13 @@ def test_each_cut_in_words():
         ("Depth", "80.0 % of the MACs kept; without layer1.1, layer2.1"),
         (
             "Cut 1",
-            "50.0 % of the MACs kept; 120.0 % (110.0–130.0) of the time measured; multiples of 2 were slower: "
-            "120.0 % (110.0–130.0) of the time measured; so widths are multiples of 8",
+            "50.0 % of the MACs kept; the deployed file takes 120.0 % (110.0–130.0) of the uncut one's time; "
+            "widths in multiples of 2 were slower: 120.0 % (110.0–130.0); so widths are multiples of 8",
         ),
         (
             "Cut 2",
-            "46.0 % of the time kept; 45.0 % of the time predicted, 46.0 % (44.0–48.0) of the time measured; "
-            "1 other cut timed",
+            "46.0 % of the time kept; the deployed file takes 46.0 % (44.0–48.0), predicted 45.0 %, of the uncut one's "
+            "time; 1 other cut timed",
         ),
     ]
 

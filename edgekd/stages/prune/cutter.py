@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import lcm
 from pathlib import Path
@@ -14,7 +14,7 @@ from edgekd.bench.target import Facts
 from edgekd.devices.targets import LocalTarget, RemoteTarget, resolve_target
 from edgekd.files import temporary_folder
 from edgekd.prune import IMPORTANCES
-from edgekd.prune.budget import Pruned, prune_to
+from edgekd.prune.budget import Pruned, least_share, prune_to
 from edgekd.prune.clock import Clock
 from edgekd.prune.counts import COUNTS
 from edgekd.prune.importance.gradients import Batches, Loss
@@ -97,32 +97,32 @@ class Cutter:
         if relative >= 1:
             return Cut(network, [], CutFigures(count.words, share / relative))
 
-        unpruned: tuple[Unpruned, ...] = ()
+        by_step: dict[int, Prunable] = {}
 
         def cut(step: int) -> Pruned:
-            nonlocal unpruned
-            prunable = self.ranking(step).prunable(network, self.shape)
-            unpruned = prunable.unpruned
-            return prune_to(goal, relative, prunable)
+            by_step[step] = self.ranking(step).prunable(network, self.shape)
+            return prune_to(goal, relative, by_step[step])
+
+        def figures(pruned: Pruned, step: int) -> CutFigures:
+            least = least_share(goal, by_step[step]) * pruned.before / whole
+            kept = _kept(by_step[step].unpruned)
+            return CutFigures(count.words, pruned.after / whole, least=least, left_whole=kept)
 
         if not (self.section.check_latency and self.job.needs.timed):
             pruned = cut(self.round_to)
-            figures = CutFigures(count.words, pruned.after / whole, left_whole=_kept(unpruned))
-            return Cut(pruned.network, pruned.plan, figures)
+            return Cut(pruned.network, pruned.plan, figures(pruned, self.round_to))
         with (
             self.place() as place,
             Clock(self.first, self._write, self.threads, target=place, runtime=self.job.needs.runtime) as clock,
         ):
             checked = check_latency(cut, clock, self._roundings())
-        figures = CutFigures(
-            count.words,
-            checked.pruned.after / whole,
+        timed = replace(
+            figures(checked.pruned, checked.round_to),
             round_to=checked.round_to,
             timing=CutTiming.of(checked.timing),
             refused=[CutTiming.of(timing, step) for step, timing in checked.rejected],
-            left_whole=_kept(unpruned),
         )
-        return Cut(checked.pruned.network, checked.pruned.plan, figures)
+        return Cut(checked.pruned.network, checked.pruned.plan, timed)
 
     def _timed(self, network: nn.Module, share: float) -> Cut:
         prunable = self.ranking(self.round_to).prunable(network, self.shape)

@@ -49,6 +49,7 @@ class CutFigures:
 
     Attributes:
         of: what ``kept`` is a share of, such as MACs.
+        least: the smallest share that such a cut reaches, where the share is of the MACs, parameters or size.
         name: of the cut, within its stage.
         dropped: the residual blocks that were dropped.
         round_to: the multiple that widths were rounded to, where roundings were timed; ``refused`` were slower.
@@ -58,6 +59,7 @@ class CutFigures:
 
     of: str
     kept: float
+    least: float | None = None
     name: str | None = None
     dropped: Sequence[str] | None = None
     round_to: int | None = None

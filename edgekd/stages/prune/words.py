@@ -25,9 +25,9 @@ def _cut(cut: CutFigures) -> str:
     if cut.dropped:
         parts.append(f"without {', '.join(cut.dropped)}")
     if cut.timing:
-        parts.append(_timing(cut.timing))
+        parts.append(f"the deployed file takes {_timing(cut.timing)} of the uncut one's time")
     for refused in cut.refused or ():
-        parts.append(f"multiples of {refused.round_to} were slower: {_timing(refused)}")
+        parts.append(f"widths in multiples of {refused.round_to} were slower: {_timing(refused)}")
     if cut.refused:
         parts.append(f"so widths are multiples of {cut.round_to}")
     if cut.tried and (others := len(cut.tried) - 1):
@@ -44,8 +44,8 @@ def _kept(layers: KeptLayers) -> str:
 
 
 def _timing(timing: CutTiming) -> str:
-    predicted = f"{percent(timing.predicted)} of the time predicted, " if timing.predicted is not None else ""
-    return f"{predicted}{percent(timing.measured, timing.ci95)} of the time measured"
+    predicted = f", predicted {percent(timing.predicted)}," if timing.predicted is not None else ""
+    return f"{percent(timing.measured, timing.ci95)}{predicted}"
 
 
 def _sensitive(metrics: JsonObject) -> list[str]:
