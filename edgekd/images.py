@@ -129,7 +129,8 @@ def shape_of(image: Image.Image) -> tuple[int, int, int]:
 def planes(image: Image.Image) -> np.ndarray:
     """Return a grey or RGB image as uint8 (C, H, W)."""
     pixels = np.asarray(image, np.uint8)
-    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+    # A copy: Pillow's own pixels are read-only, of which PyTorch warns.
+    return np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), order="C")
 
 
 def to_netpbm(pixels: np.ndarray, most: int) -> tuple[str, bytes]:

@@ -140,7 +140,7 @@ class LatencyRecord:
     threads: int
     batch: int
     providers: list[str]
-    raw_ns: list[list[list[int]]]
+    raw_ns: list[list[list[int]]] = field(repr=False)
     runtime: str = DEFAULT
     device: str = "cpu"
     cpus: list[int] | None = None

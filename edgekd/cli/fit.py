@@ -63,7 +63,9 @@ def print_result(result: "FitResult", folder: Path) -> None:
     from edgekd.report.verdict import lines
 
     summary, winner = result.summary, result.summary.get("winner")
-    tell(f"{summary['candidates']} candidates trained, {summary['failed']} of them failed; {result.finish.reason}")
+    count = summary["candidates"]
+    trained = f"{count} candidate{'' if count == 1 else 's'} trained, {summary['failed']} failed"
+    tell(f"{trained}; {result.finish.reason}")
     if winner and result.report:
         tell(f"winner   trial {winner['trial']}: {winner['arm']} at {winner['share']:.1%} ({folder / 'winner.yaml'})")
         for line in lines(result.report):

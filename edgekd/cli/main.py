@@ -119,7 +119,8 @@ def main() -> NoReturn:
             command, called = get_command(application()), "edgekd"
         code = command(arguments, prog_name=called, standalone_mode=False, help_option_names=HELP)
     except typer.TyperException as error:
-        fail(error.format_message() + "; 'edgekd --help' lists the commands", error.exit_code and 1)
+        way_out = f"'{called} --help' explains it" if " " in called else "'edgekd --help' lists the commands"
+        fail(f"{error.format_message().rstrip('.')}; {way_out}", error.exit_code and 1)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except EdgekdError as error:

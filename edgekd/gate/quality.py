@@ -45,5 +45,5 @@ def _amounts(metric: Metric, *values: float) -> list[str]:
 
 def _counted(found: MetricDifference) -> str:
     if found.lost is None:
-        return f"{found.n} samples, randomisation p = {p_value(found.p)}"
-    return f"{found.lost} of {found.n} samples lost and {found.won} won, McNemar p = {p_value(found.p)}"
+        return f"{found.n} samples, randomisation {p_value(found.p)}"
+    return f"{found.lost} of {found.n} samples lost and {found.won} won, McNemar {p_value(found.p)}"

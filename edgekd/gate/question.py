@@ -139,4 +139,4 @@ def confidently(question: Question) -> str:
 
 
 def p_value(p: float) -> str:
-    return f"{p:.2g}" if p >= 1e-6 else "below 0.000001"
+    return f"p = {p:.2g}" if p >= 1e-6 else "p < 0.000001"

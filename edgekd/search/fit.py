@@ -284,7 +284,7 @@ class _Search:
         said = {entry["arm"] for entry in self.log.of("left")}
         for name, reason in left.items():
             if name not in said:
-                logger.info(f"{name} is left: {reason}")
+                logger.info(f"{name} is left out: {reason}")
                 self.log.append("left", arm=name, reason=reason)
 
     def _summary(self, finish: Finish, winner: TrialRecord | None, report: Report | None) -> JsonObject:
