@@ -46,7 +46,7 @@ class RawHeads(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         heads = self.head(_levels(self.backbone(images)))
-        n = len(images)
+        n = images.shape[0]  # len() would make it a constant in torch.export
         found = {"scores": heads["cls_logits"], "anchors": self.anchors.expand(n, -1, -1)}
         if self.has_distances:
             found["distances"] = heads["bbox_regression"]

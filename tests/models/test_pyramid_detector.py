@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import Tensor, nn
 
 from edgekd.errors import ModelError
 from edgekd.models import build
@@ -31,6 +32,15 @@ def test_raw_heads_of_torchvision_give_what_its_own_box_coder_takes():
     assert isinstance(
         detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None).head, type(network.head)
     )
+
+    class Heads(nn.Module):
+        def forward(self, levels: list[Tensor]) -> dict[str, Tensor]:
+            return {name: levels[0].flatten(2) for name in ("cls_logits", "bbox_regression")}
+
+    network.backbone, network.head = nn.Conv2d(3, 4, 3), Heads()
+    dynamic = {"images": {0: torch.export.Dim("batch")}}
+    graph = torch.export.export(network, (torch.zeros(2, 3, 96, 96),), dynamic_shapes=dynamic).module()
+    assert graph(torch.zeros(5, 3, 96, 96))["anchors"].shape == (5, count, 4)
 
 
 @pytest.mark.parametrize(
