@@ -26,6 +26,7 @@ from edgekd.train.checkpoint import State, load_state, save_state
 from edgekd.train.device import laid_out, lay_out, make_fabric, moved, trains_channels_last
 from edgekd.train.distributed_loss import DistributedLoss
 from edgekd.train.evaluate import distributed_predictions_of, validation_metrics
+from edgekd.train.first_statistics import FirstStatistics
 from edgekd.train.history import Epoch, History
 from edgekd.train.l2_sp import L2SP
 from edgekd.train.memory import keep_freed_memory
@@ -123,6 +124,7 @@ class _Training:
         self.wrapped, self.optimizer = self.fabric.setup(network, optimizer)
         # Before a checkpoint is loaded: the pull is towards where the training first began.
         self.l2_sp = L2SP(self.transfer.pulled.values(), section.l2_sp) if section.l2_sp else None
+        self.first_statistics = FirstStatistics(network)
         averaging = get_ema_multi_avg_fn(section.ema) if section.ema else None
         self.average = AveragedModel(network, multi_avg_fn=averaging) if averaging else None
         modules = {"network": network, "average": self.average, "learned": learned}
@@ -139,6 +141,7 @@ class _Training:
                 self.run_epochs()
         finally:
             self.transfer.leave()
+            self.first_statistics.leave()
         if self.average:
             self.network.load_state_dict(self.average.module.state_dict())
         self.options.to_eval(self.network)
@@ -170,6 +173,7 @@ class _Training:
     def step(self, raw: Named, labels: Tensor, indices: Tensor) -> None:
         state, device = self.state, self.fabric.device
         _prepare(self.optimizer, self.rate(state.step), self.options.seed, state.step)
+        self.first_statistics.before_step()
         if self.options.before_step:
             self.options.before_step(state.step, self.total)
         view = self.options.views.of_epoch(state.step // self.per_epoch) if self.options.views else None
