@@ -60,6 +60,12 @@ def test_figures_on_quantisation_are_the_recorded_ones(pages):
     assert f"all {convolutions} convolutions and {products} matrix products of {len(networks)} networks" in page
     assert f"in {min(seconds):.1f} to {max(seconds):.1f} seconds a network" in page
 
+    dense = pages.recorded("tensorrt_dense")["rows"]
+    found = [[row["engines"][gpu]["layers"]["correlation"] for row in dense] for gpu in dense[0]["engines"]]
+    assert all(set(layers) == {"int8"} for engines in found for layers in engines)
+    [convolutions] = {sum(layers["int8"] for layers in engines) for engines in found}
+    assert f"all {convolutions} convolutions of {len(dense)} networks for boxes, masks and points" in page
+
     differences = [row["difference"]["ci95"] for row in pages.recorded("quantize_accuracy")["questions"]]
     assert all(low < 0 < high for low, high in differences)
 
