@@ -81,11 +81,11 @@ def test_tables_have_a_line_for_each_case_with_its_metric_loss_size_and_time():
     )
     gain = {"value": 1.0, "ci95": [-0.5, 2.5], "samples_ci95": [0.4, 1.6]}
     kept = {**about, "labels": [0.78, 0.8], "teacher": [0.8, 0.8], "gain": gain}
-    kept |= {"seeds": 3, "teacher_itself": 0.81}
+    kept |= {"epochs": 24, "seeds": 3, "teacher_itself": 0.81}
     [*_, line] = task_tables.taught({"teacher": {"unet": kept}}).splitlines()
-    assert line.endswith("| 3 | 81.0 % | 79.0 % | 80.0 % | +1.00 (−0.50 to +2.50) | +1.00 (+0.40 to +1.60) |")
+    assert line.endswith("| 24 | 3 | 81.0 % | 79.0 % | 80.0 % | +1.00 (−0.50 to +2.50) | +1.00 (+0.40 to +1.60) |")
     [*_, line] = task_tables.taught({"teacher": {"unet": {**kept, "seeds": 2}}}).splitlines()
-    assert line.endswith("| 2 | 81.0 % | 79.0 % | 80.0 % | +1.00 | +1.00 (+0.40 to +1.60) |")
+    assert line.endswith("| 24 | 2 | 81.0 % | 79.0 % | 80.0 % | +1.00 | +1.00 (+0.40 to +1.60) |")
     files = {"float": {"value": 0.8}, "edgekd": {"value": 0.795}}
     times = {"edgekd": {"over_float": {"ratio": 0.5}}}
     peers = {**about, "versions": {"ORT": "1.31"}, "methods": files, "failed": {"ORT": "no"}, "times": times}
