@@ -1,6 +1,7 @@
 """The command: parse, call, print. Each command lives in its own module, which is imported where it is called."""
 
 import errno
+import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -33,6 +34,7 @@ edgekd --help lists all commands; edgekd COMMAND -h explains one.
 INTERRUPTED = 130
 REFUSED = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.EPERM)
 HELP = ("-h", "--help")
+SENTENCE = re.compile(r"(?<=\.)\s")
 # By the order of the help: the module under edgekd.cli, and the function or group of commands in it.
 COMMANDS = {
     "fit": ("fit", "fit"),
@@ -92,11 +94,18 @@ def subcommand(name: str) -> Any:
     return getattr(import_module(f"edgekd.cli.{module}"), attribute)
 
 
+def with_whole_summaries(command: Any) -> Any:
+    """Let the list of subcommands have their first sentences whole, which it else cuts short."""
+    for each in getattr(command, "commands", {}).values():
+        each.short_help = SENTENCE.split(" ".join((each.help or "").split()))[0]
+    return command
+
+
 def alone(name: str) -> Callable[..., Any]:
     """Return one subcommand as a command of its own: those that are not called need not be built."""
     found = subcommand(name)
     if isinstance(found, typer.Typer):
-        return get_group(found)
+        return with_whole_summaries(get_group(found))
     app = typer.Typer(add_completion=False)
     app.command(name)(found)
     return get_command(app)
@@ -116,7 +125,7 @@ def main() -> NoReturn:
             if not arguments and COMMANDS[name][1].endswith("app"):
                 arguments = ["--help"]
         else:
-            command, called = get_command(application()), "edgekd"
+            command, called = with_whole_summaries(get_command(application())), "edgekd"
         code = command(arguments, prog_name=called, standalone_mode=False, help_option_names=HELP)
     except typer.TyperException as error:
         way_out = f"'{called} --help' explains it" if " " in called else "'edgekd --help' lists the commands"
