@@ -43,7 +43,6 @@ LANGUAGES = {
 }
 USES = {"image": "picture.png", "vector": "rows.csv", "tensors": "samples.npz"}
 # A task of a model hub; those that take several inputs are many.
-PIPELINES = {"image": "image-classification", "vector": "tabular-classification"}
 
 
 def card(
@@ -63,7 +62,7 @@ def card(
     kind, written = manifest.preprocess["kind"], programs(manifest, task)
     example = images[0].file if images else USES[kind]
     parts = [
-        front_matter(kind, manifest.licenses.get("model")),
+        front_matter(task.pipeline_tags.get(kind), manifest.licenses.get("model")),
         f"# {escape_markdown(manifest.name)}",
         f"A network with {len(task.names)} {task.kind_of_names}, packed by edgekd.",
         budget(verdict),
@@ -118,8 +117,8 @@ def expected(images: Sequence[GoldenImage]) -> str:
     )
 
 
-def front_matter(kind: str, license: str | None) -> str:
-    task = f"pipeline_tag: {PIPELINES[kind]}\n" if kind in PIPELINES else ""
+def front_matter(pipeline: str | None, license: str | None) -> str:
+    task = f"pipeline_tag: {pipeline}\n" if pipeline else ""
     # Model hubs know single licences, in lower case, and call all else "other".
     known = license and " " not in license and not license.startswith("LicenseRef-")
     said = f"license: {license.lower() if known else 'other'}\n" if license else ""

@@ -92,6 +92,7 @@ class Task(Protocol):
     metrics: ClassVar[Sequence[Metric]]  # the first is the budget's and the ladder's
     outputs: ClassVar[str]  # their kind, which targets have too: classes, labels, values, boxes or masks
     kind_of_names: ClassVar[str]  # classes, labels, values or points
+    pipeline_tags: ClassVar[Mapping[str, str]]  # of model hubs, by the kind of input
     # What a device sends of the outputs: the place of the largest of the logits' second axis, -1 where one is not
     # finite, which to_rows gives here too; or all of them.
     reduction: ClassVar[Literal["argmax", "none"]]

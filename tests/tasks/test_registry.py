@@ -12,6 +12,9 @@ def test_a_task_is_found_by_its_name():
         made = task(("a", "b"))
         assert task(made.names, **made.decoder()).decoder() == made.decoder()
         assert task.metrics and all(metric.title for metric in task.metrics)
+        assert task.kind_of_names in ("classes", "labels", "values", "points")
+    tags = [TASKS[name].pipeline_tags.get("image") for name in ("detection", "segmentation", "keypoints", "regression")]
+    assert tags == ["object-detection", "image-segmentation", "keypoint-detection", None]
 
 
 def test_an_unknown_one_names_the_nearest():

@@ -43,6 +43,7 @@ class Classification(WholeNumbers):
     name: ClassVar[str] = "classification"
     outputs: ClassVar[str] = "classes"
     kind_of_names: ClassVar[str] = "classes"
+    pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "image-classification", "vector": "tabular-classification"}
     reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
     breakdown_key: ClassVar[str | None] = "by_class"
     metrics: ClassVar[Sequence[Metric]] = (

@@ -104,6 +104,7 @@ class Detection:
     name: ClassVar[str] = "detection"
     outputs: ClassVar[str] = "boxes"
     kind_of_names: ClassVar[str] = "classes"
+    pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "object-detection"}
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
     breakdown_key: ClassVar[str | None] = "by_box_class"
     decoded_output: ClassVar[str] = (

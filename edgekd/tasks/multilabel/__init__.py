@@ -76,6 +76,7 @@ class Multilabel(WholeNumbers):
     name: ClassVar[str] = "multilabel"
     outputs: ClassVar[str] = "labels"
     kind_of_names: ClassVar[str] = "labels"
+    pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "image-classification", "vector": "tabular-classification"}
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
     breakdown_key: ClassVar[str | None] = "by_label"
     metrics: ClassVar[Sequence[Metric]] = (

@@ -80,6 +80,7 @@ class Regression:
     name: ClassVar[str] = "regression"
     outputs: ClassVar[str] = "values"
     kind_of_names: ClassVar[str] = "values"
+    pipeline_tags: ClassVar[Mapping[str, str]] = {"vector": "tabular-regression"}
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
     breakdown_key: ClassVar[str | None] = "by_value"
     metrics: ClassVar[Sequence[Metric]] = (

@@ -60,6 +60,7 @@ class Keypoints(Regression):
 
     name: ClassVar[str] = "keypoints"
     kind_of_names: ClassVar[str] = "points"
+    pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "keypoint-detection"}
     breakdown_key: ClassVar[str | None] = "by_point"
     metrics: ClassVar[Sequence[Metric]] = (
         _metric("nme", "normalised mean error", "lower", "MeanDistance"),

@@ -88,6 +88,7 @@ class Segmentation:
     name: ClassVar[str] = "segmentation"
     outputs: ClassVar[str] = "masks"
     kind_of_names: ClassVar[str] = "classes"
+    pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "image-segmentation"}
     reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
     breakdown_key: ClassVar[str | None] = "by_mask_class"
     decoded_output: ClassVar[str] = "`classes` (batch, height, width): the class of each position"
