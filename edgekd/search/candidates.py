@@ -17,6 +17,7 @@ from edgekd.search.points import Points
 from edgekd.search.study import Action, Price, TrainCandidate
 from edgekd.search.study_log import StudyLog
 from edgekd.strict_json import JsonObject
+from edgekd.tasks.metric import Metric
 
 logger = get_logger(__name__)
 
@@ -131,19 +132,21 @@ class Candidates:
     def _record_trial(self, action: TrainCandidate, number: int, found: JsonObject) -> None:
         about = {"arm": action.arm, "share": action.share, "level": action.level, "choices": dict(action.choices)}
         figures = self._record("trial", found, number=number, **about)
-        metric = self.points.space.base.kind.metrics[0]
-        if figures is None:
-            logger.warning(f"trial {number} gave no network: {found.get('error')}")
-        else:
-            words = metric.shown_change(-figures.drop if metric.better == "higher" else figures.drop)
-            logger.info(
-                f"  {metric.precisely(figures.value)} on {figures.n} validation samples, {words} to the teacher"
-            )
+        say_outcome(number, figures, self.points.space.base.kind.metrics[0], found)
 
     def _record(self, event: str, found: JsonObject, **about: object) -> Figures | None:
         outcome = {"figures": found["result"]} if "result" in found else {"error": str(found["error"])}
         spent = round(self.clock.spent, 2)
         return figures_of(self.log.append(event, **about, **outcome, seconds=found["seconds"], spent=spent))
+
+
+def say_outcome(number: int, figures: Figures | None, metric: Metric, found: JsonObject) -> None:
+    """Log what a trial gave on the validation samples, or why it gave nothing."""
+    if figures is None:
+        logger.warning(f"trial {number} gave no network: {found.get('error')}")
+        return
+    words = metric.shown_change(-figures.drop if metric.better == "higher" else figures.drop)
+    logger.info(f"  {metric.precisely(figures.value)} on {figures.n} validation samples, {words} to the teacher")
 
 
 def figures_of(entry: JsonObject) -> Figures | None:

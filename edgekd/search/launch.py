@@ -9,7 +9,10 @@ from types import TracebackType
 from typing import IO, Any
 
 from edgekd import children
+from edgekd.log import get_logger
 from edgekd.strict_json import JsonObject
+
+logger = get_logger(__name__)
 
 MODULE = "edgekd.search.worker"
 SHOWN = 200
@@ -65,6 +68,7 @@ class Worker:
             self._errors = None
 
     def _start(self) -> "subprocess.Popen[str]":
+        logger.info(f"each training's progress is in {self.log}")
         self._errors = self.log.open("ab")
         self._process = children.converse(MODULE, self._errors)
         return self._process

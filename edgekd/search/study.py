@@ -125,7 +125,8 @@ class Study:
 
     def _keeps_costs(self, arm: ArmState) -> bool:
         if arm.reach is None:
-            reason = f"{arm.least_excess:.3g} times a bound at the least" if arm.priced else "no cut of it can be made"
+            over = f"even its cheapest student is predicted at {arm.least_excess:.3g} times a bound"
+            reason = over if arm.priced else "no cut of it can be made"
             self.left[arm.name] = reason
         return arm.reach is not None
 
@@ -143,7 +144,7 @@ class Study:
         share = min(nearest.priced, key=lambda share: self.goal.excess(nearest.priced[share]))
         figures = nearest.priced[share]
         too_much = "; ".join(
-            f"{name} of {value:.3g} at the least, and {self.goal.bounds[name]:g} is asked for"
+            f"{name}: {self.goal.bounds[name]:g} is asked for, and {value:.3g} is the least that is predicted"
             for name, value in self.goal.bounded(figures).items()
             if value > self.goal.bounds[name]
         )

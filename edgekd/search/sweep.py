@@ -10,6 +10,8 @@ from edgekd.errors import RecipeError, StorageError
 from edgekd.files import make_folder, write_json, write_text
 from edgekd.log import get_logger
 from edgekd.recipe.open_fields import OpenChoice
+from edgekd.records.candidate_figures import Figures
+from edgekd.search.candidates import figures_of, say_outcome
 from edgekd.search.folder import CACHE, JOURNAL, SCHEMA_VERSION, SUMMARY, TRIALS, WORKER_LOG, fit_folder
 from edgekd.search.jobs import JobRunner, Jobs
 from edgekd.search.launch import Worker
@@ -87,9 +89,10 @@ def sweep(space: Space, folder: Path, runner: JobRunner | None = None) -> int:
         while left or jobs.under_way:
             while left and jobs.free:
                 number = left.popleft()
-                _start(jobs, space, points[number - 1], number, folder.absolute())
+                _start(jobs, space, points, number, folder.absolute())
             for number, found in jobs.wait():
-                _record(log, points[number - 1], number, found, spent + time.monotonic() - started)
+                figures = _record(log, points[number - 1], number, found, spent + time.monotonic() - started)
+                say_outcome(number, figures, space.base.kind.metrics[0], found)
         failed = sum("error" in entry for entry in log.of("trial"))
         seconds = round(log.seconds, 1)
         summary = {"schema_version": SCHEMA_VERSION, "sweep": True, "candidates": len(points), "failed": failed}
@@ -107,24 +110,26 @@ def _begin(log: StudyLog, space: Space, points: Sequence[GridPoint], folder: Pat
         raise StorageError(f"{folder} holds a search of another recipe or grid: choose another folder with --out")
 
 
-def _start(jobs: Jobs[int], space: Space, point: GridPoint, number: int, folder: Path) -> None:
+def _start(jobs: Jobs[int], space: Space, points: Sequence[GridPoint], number: int, folder: Path) -> None:
+    point = points[number - 1]
     path = folder / TRIALS / f"{number:03d}.yaml"
     make_folder(path.parent)
     write_text(path, space.document(point))
     words = ", ".join(f"{name} {value}" for name, value in _choices(point).items())
-    logger.info(f"trial {number}: {point[ARM]}{f', {words}' if words else ''}")
+    logger.info(f"trial {number} of {len(points)}: {point[ARM]}{f', {words}' if words else ''}")
     target = {"recipe": str(path), "folder": str(path.with_suffix("")), "cache": str(folder / CACHE)}
     jobs.start(number, "try", **target, timed=True, filed=True, teacher_ms=None)
 
 
-def _record(log: StudyLog, point: GridPoint, number: int, found: JsonObject, spent: float) -> None:
+def _record(log: StudyLog, point: GridPoint, number: int, found: JsonObject, spent: float) -> Figures | None:
     choices = _choices(point)
     cut = next((value for name, value in choices.items() if name.rpartition(".")[2] in CUTS), 1.0)
     outcome = {"figures": found["result"]} if "result" in found else {"error": str(found["error"])}
-    log.append(
+    entry = log.append(
         "trial", number=number, arm=point[ARM], share=cut if isinstance(cut, float) else 1.0, level=0,
         choices=choices, **outcome, seconds=found["seconds"], spent=round(spent, 2),
     )  # fmt: skip
+    return figures_of(entry)
 
 
 def _choices(point: GridPoint) -> GridPoint:

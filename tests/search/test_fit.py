@@ -277,7 +277,7 @@ def test_what_nothing_can_meet_is_said(open_recipe: Callable[..., Space], tmp_pa
     result = fit(open_recipe("budget.accuracy_drop=-50"), tmp_path / "fit")
     assert result.finish.unreachable and "with -50 points allowed" in result.finish.unreachable
     costs = fit(open_recipe("budget.size_ratio=0.001", "budget.accuracy_drop=1"), tmp_path / "costs")
-    assert costs.finish.unreachable and "size_ratio of 0.1 at the least" in costs.finish.unreachable
+    assert costs.finish.unreachable and "0.1 is the least that is predicted" in costs.finish.unreachable
 
 
 def test_another_search_in_the_folder_is_refused(open_recipe: Callable[..., Space], tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from edgekd.errors import EdgekdError, RecipeError, StorageError
 from edgekd.records.candidate_figures import Figures
 from edgekd.report.fit_page import write_fit_page
 from edgekd.report.fit_record import read_fit
-from edgekd.search import worker
+from edgekd.search import candidates, worker
+from edgekd.search import sweep as sweeping
 from edgekd.search.folder import JOURNAL
 from edgekd.search.opening import open_space
 from edgekd.search.space import Space
@@ -50,7 +51,9 @@ def test_its_jobs_are_those_of_the_worker(space: Space, tmp_path: Path, monkeypa
     assert [entry["figures"] for entry in trials] == [made.to_json()] * 4
 
 
-def test_a_sweep_goes_on_where_it_was_and_has_a_page(space: Space, tmp_path: Path) -> None:
+def test_a_sweep_goes_on_where_it_was_and_has_a_page(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A test double trains nothing: the second point fails, and the machine dies at the third."""
     folder, seen = tmp_path / "sweep", []
 
@@ -61,8 +64,15 @@ def test_a_sweep_goes_on_where_it_was_and_has_a_page(space: Space, tmp_path: Pat
         return {"error": "diverged"} if len(seen) == 2 else {"result": figures(0.01 * len(seen), 1 / len(seen))}
 
     runner = FunctionRunner(do)
+    messages: list[str] = []
+    for module in (sweeping, candidates):
+        monkeypatch.setattr(module.logger, "info", messages.append)
+        monkeypatch.setattr(module.logger, "warning", messages.append)
     with pytest.raises(KeyboardInterrupt):
         sweep(space, folder, runner)
+    first, result, _, failed, _ = messages
+    assert first.startswith("trial 1 of 4: ") and "validation samples" in result
+    assert failed == "trial 2 gave no network: diverged"
     assert sweep(space, folder, runner) == 1
     assert seen == ["001", "002", "003", "003", "004"]
     fit = read_fit(folder)

@@ -68,7 +68,7 @@ def profile_against_roofline(
 
 
 def measure_in_child(threads: int) -> Roofs:
-    logger.info("measuring what this machine can do, once; some seconds")
+    logger.info("measuring what this machine can do, which is kept if no other program disturbs it; some seconds")
     activity = "the measurement of what this machine can do"
     return Roofs.from_json(in_child(roofs_in_child, {"threads": threads}, "this machine", activity, threads))
 
