@@ -134,6 +134,14 @@ class Budget(Section):
         short = {} if self.accuracy_drop is None else {"accuracy": self.accuracy_drop}
         return {**short, **(self.drop or {})}
 
+    def largest_bytes(self, teacher_bytes: int) -> float | None:
+        """Return the size that a student's file may have beside a teacher's of so many bytes; None for any."""
+        bounds = [
+            *([self.size_mb * 1e6] if self.size_mb else []),
+            *([self.size_ratio * teacher_bytes] if self.size_ratio else []),
+        ]
+        return min(bounds, default=None)
+
     @property
     def promises(self) -> Mapping[str, float]:
         """Return the bounds by name, a metric's as ``accuracy_drop``, without those left out."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -41,14 +41,19 @@ from edgekd.tasks.metric import Evidence
 from edgekd.train import Epoch, predictions_of
 from edgekd.train.evaluate import evidence_of
 
-VERSION = 1
-PREDICTIONS = "predictions-validation.npy"
+VERSION = 2
+PREDICTIONS, FLOAT_TWIN = "predictions-validation.npy", "float.onnx"
 # How many standard errors a two-sided interval of 95 % is wide.
 WIDTH = 2 * 1.959964
+FLOAT = "float32"
 
 
 class ScoredFile:
-    """A network's file with its predictions on the validation samples, in a folder, and what it costs on paper."""
+    """A network's file with its predictions on the validation samples, in a folder, and what it costs on paper.
+
+    Attributes:
+        twin: the file with all layers in float, where a measured placement may choose that; else None.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -57,6 +62,7 @@ class ScoredFile:
         self.precision: str = about["precision"]
         self.size_bytes: int = about["size_bytes"]
         self.macs: int = about["macs"]
+        self.twin = folder / FLOAT_TWIN if about["twin"] else None
 
     def evidence(self, data: DataSet) -> Evidence:
         """Return the evidence for the task's first metric on the validation samples."""
@@ -68,7 +74,7 @@ class ScoredFile:
 class CandidateNode(Node[ScoredFile]):
     """The file of a stage's network for one target, and what it predicts for the validation samples.
 
-    Where the recipe has its int8 layers placed by measurement, all of them are int8 here.
+    Where the recipe has its int8 layers placed by measurement, all of them are int8 here, and all are float in a twin.
     """
 
     done: StageResult
@@ -93,7 +99,7 @@ class CandidateNode(Node[ScoredFile]):
         artifact, data = self.done.artifact, self.data
         network, trained = restore(artifact), quantization_of(artifact.spec).profile
         profiles = served(trained, [file_profile(self.target)])[:1]
-        [file] = write_files(folder, network, artifact.spec, data.preprocess, data.classes, profiles)
+        [file] = write_files(folder, network, artifact.spec, data.preprocess, data.classes, profiles, twin=FLOAT_TWIN)
         path = folder / file.name
         rows = validation_rows(path, data, runs_in(file.profile), is_here(file.profile))
         save_array(folder / PREDICTIONS, rows)
@@ -104,6 +110,7 @@ class CandidateNode(Node[ScoredFile]):
             "size_bytes": path.stat().st_size,
             "params": count_parameters(twin),
             "macs": count_macs(twin, artifact.spec.inputs),
+            "twin": (folder / FLOAT_TWIN).exists(),
         }
         write_json(folder / METRICS, about)
 
@@ -128,7 +135,9 @@ def try_recipe(
 
     Args:
         cache: a folder of results that several runs share.
-        timed: predict the milliseconds of its file and of the teacher's on the first target, from their kernels.
+        timed: predict the milliseconds of its file and of the teacher's on the first target, from their kernels. Of a
+            network whose int8 layers are placed by measurement the costs are those of its file in float, where that is
+            faster and not too large for the budget.
         filed: score the file that the last network becomes; else the networks themselves are scored, in PyTorch, which
             takes a fraction of the time.
         teacher_ms: the teacher's, where they are known.
@@ -153,17 +162,18 @@ def try_recipe(
         teacher, last = found[0], found[-1]
         compared = compare(data.task.metrics[0], teacher.evidence(data), last.evidence(data))
         low, high = compared.interval
+        costs = _deployed_costs(last, target, recipe.budget.largest_bytes(teacher.size_bytes)) if timed else None
         return Figures(
             value=compared.after,
             drop=compared.drop,
             error=(high - low) / WIDTH,
             n=compared.n,
-            size_bytes=last.size_bytes,
+            size_bytes=costs.size_bytes if costs else last.size_bytes,
             teacher_size_bytes=teacher.size_bytes,
             macs=last.macs,
             teacher_macs=teacher.macs,
-            ms=predicted_ms(last, target) if timed else None,
-            teacher_ms=(teacher_ms or predicted_ms(teacher, target)) if timed else None,
+            ms=costs.ms if costs else None,
+            teacher_ms=(teacher_ms or predicted_ms(teacher.file, teacher.precision, target)) if timed else None,
         )
 
 
@@ -179,15 +189,31 @@ def _unfiled(teacher: StageResult, last: StageResult, data: DataSet) -> Figures:
     return Figures(compared.after, compared.drop, error, compared.n, sizes[1], sizes[0], macs[1], macs[0])
 
 
-def predicted_ms(candidate: ScoredFile, target: Target) -> float | None:
+class _Costs(NamedTuple):
+    ms: float | None
+    size_bytes: int
+
+
+def _deployed_costs(last: ScoredFile, target: Target, largest_bytes: float | None) -> _Costs:
+    """The costs of the file in int8 or of its twin in float, as a measured placement chooses between them."""
+    found = _Costs(predicted_ms(last.file, last.precision, target), last.size_bytes)
+    size = last.twin.stat().st_size if last.twin else 0
+    if last.twin is None or found.ms is None or (largest_bytes is not None and size > largest_bytes):
+        return found
+    in_float = _Costs(predicted_ms(last.twin, FLOAT, target), size)
+    return in_float if in_float.ms is not None and in_float.ms < found.ms else found
+
+
+def predicted_ms(file: Path, precision: str, target: Target) -> float | None:
     """Return the milliseconds of all kernels in one inference on ``target``, or None where nothing can be timed there.
 
     They are at the speed of the table of layer times, so that files compare that were timed at different moments.
     """
     if not can_be_timed(target):
         return None
-    precision = "int8" if candidate.precision == "int8" else "float32"
     with resolve_target(target.device) as place:
-        table = LatencyTable(precision, target.threads, target=place, runtime=target.runtime)
+        table = LatencyTable(
+            "int8" if precision == "int8" else FLOAT, target.threads, target=place, runtime=target.runtime
+        )
         table.measure([REFERENCE])
-        return network_ms(candidate.file, table)
+        return network_ms(file, table)

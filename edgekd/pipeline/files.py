@@ -24,6 +24,7 @@ from edgekd.quantize.placement import (
     search_placement,
 )
 from edgekd.quantize.placement.choice import FLOAT
+from edgekd.quantize.placement.search import EVERYTHING
 from edgekd.quantize.qdq import to_qdq
 from edgekd.spec import Spec
 from edgekd.stages.network import quantization_of
@@ -65,6 +66,7 @@ def write_files(
     classes: Sequence[str],
     profiles: Sequence[str],
     placing: Placing | None = None,
+    twin: str | None = None,
 ) -> list[RuntimeFile]:
     """Write a file for each profile: the first is ``model.onnx``, the others have their profile in the name.
 
@@ -72,6 +74,7 @@ def write_files(
         network: as :func:`edgekd.stages.network.restore` gives it.
         profiles: of runtimes.
         placing: where the network asks for measured placement; all of it is int8 where this is left out.
+        twin: the name of a further file, the first with all layers in float, where the network asks for that too.
 
     Raises:
         ExportError: a profile cannot be served from this training.
@@ -83,6 +86,8 @@ def write_files(
         name = ONNX if index == 0 else f"model-{profile}.onnx"
         write_bytes(folder / name, model.SerializeToString(deterministic=True))
         files.append(RuntimeFile(name, profile, precision, placed))
+    if twin and write.is_measured:
+        write_bytes(folder / twin, write(profiles[0], EVERYTHING)[0].SerializeToString(deterministic=True))
     return files
 
 
@@ -105,7 +110,11 @@ class _Writer:
             else to_onnx(network, preprocess, classes, inputs=spec.inputs)
         )
 
-    def __call__(self, profile: str) -> tuple[ModelProto, str, PlacementResult | None]:
+    @property
+    def is_measured(self) -> bool:
+        return isinstance(self.network, GraphModule) and self.quantization.placement == MEASURED
+
+    def __call__(self, profile: str, in_float: tuple[str, ...] = ()) -> tuple[ModelProto, str, PlacementResult | None]:
         if not isinstance(self.network, GraphModule):
             is_half = self.quantization.precision == "float16" or PROFILES.find(profile).float16
             return (half(self.exported), "float16", None) if is_half else (self.exported, "float32", None)
@@ -113,13 +122,13 @@ class _Writer:
         assert trained is not None
         must_serve(trained, profile)
         placed = self._placed(profile)
-        keep_float = placed.keep_float if placed else ()
+        keep_float = placed.keep_float if placed else in_float
         model = to_runtime(self.exported, self.network, trained, profile, keep_float)
         return model, "float32" if placed and placed.chosen == FLOAT else "int8", placed
 
     def _placed(self, profile: str) -> PlacementResult | None:
         how = self.placing
-        if how is None or how.profile != profile or self.quantization.placement != MEASURED:
+        if how is None or how.profile != profile or not self.is_measured:
             return None
         if how.at is None:
             return choose_untimed(self.exported, profile, how.bounds, how.evidence)

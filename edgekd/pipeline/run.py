@@ -111,7 +111,9 @@ def run(
 def _export(recipe: Recipe, data: DataSet, stages: list[StageResult], nodes: NodeCache) -> list[Exported]:
     """The teacher's files first: what students must keep follows from them."""
     teacher = nodes.make(ExportNode(stages[0], 0, data, recipe.targets))
-    bounds = Bounds(_metric_bound(recipe, data, teacher), _largest(recipe, teacher))
+    bounds = Bounds(
+        _metric_bound(recipe, data, teacher), recipe.budget.largest_bytes(teacher.evaluation.here.size_bytes)
+    )
     rest = enumerate(stages[1:], start=1)
     return [teacher, *(nodes.make(ExportNode(done, n, data, recipe.targets, bounds)) for n, done in rest)]
 
@@ -123,15 +125,6 @@ def _metric_bound(recipe: Recipe, data: DataSet, teacher: Exported) -> MetricBou
     if drop is None or not any(stage.quantizes_for(recipe.targets) for stage in recipe.stages):
         return None
     return MetricBound(metric, metric.limit(validation_evidence(teacher.onnx, data).value(), drop))
-
-
-def _largest(recipe: Recipe, teacher: Exported) -> float | None:
-    budget = recipe.budget
-    bounds = [
-        *([budget.size_mb * 1e6] if budget.size_mb else []),
-        *([budget.size_ratio * teacher.evaluation.here.size_bytes] if budget.size_ratio else []),
-    ]
-    return min(bounds, default=None)
 
 
 def _announce(planned: RunPlan) -> None:

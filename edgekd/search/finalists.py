@@ -7,36 +7,42 @@ from pathlib import Path
 from edgekd.artifact_cache import METRICS
 from edgekd.bench import Plan, Workload, measure
 from edgekd.bench.quiet_moment import when_quiet
+from edgekd.options import Budget
+from edgekd.pipeline.candidate import FLOAT_TWIN
 from edgekd.recipe import Recipe
 from edgekd.stages.targets import is_measured_here
 from edgekd.strict_json import JsonObject
 
-TEACHER = "teacher"
+EXPORTED = f"exports/*-validation-*/{METRICS}"
 SECONDS, LAUNCHES = 1.0, 4
 
 
 def time_files(recipe: Recipe, folders: Sequence[str]) -> JsonObject:
-    """Return the latency of each run folder's last network over the teacher's, by folder.
+    """Return the latency of each run folder's last network over the teacher's, by folder, as its placement leaves it.
 
     Empty where the recipe's first target is not this machine: its files are timed there by the winner's run.
     """
     target = recipe.targets[0]
     if not is_measured_here(target):
         return {}
-    files = {folder: _files(Path(folder)) for folder in folders}
+    files = {folder: _files(Path(folder), recipe.budget) for folder in folders}
     teacher = next(iter(files.values()))[0]
-    workloads = {TEACHER: Workload(str(teacher), target.runtime)}
-    workloads |= {folder: Workload(str(found[-1]), target.runtime) for folder, found in files.items()}
-    plan = Plan(workloads, TEACHER, target.threads, 1, SECONDS, 2 * SECONDS, launches=LAUNCHES)
+    forms = [(folder, str(form)) for folder, (_, *found) in files.items() for form in found]
+    workloads = {name: Workload(name, target.runtime) for name in (str(teacher), *(form for _, form in forms))}
+    plan = Plan(workloads, str(teacher), target.threads, 1, SECONDS, 2 * SECONDS, launches=LAUNCHES)
     records = when_quiet(measure, plan)
-    return {
-        folder: {"ratio": record.latency_vs_reference.ratio, "valid": record.valid}
-        for folder, record in records.items()
-        if folder != TEACHER and record.latency_vs_reference
-    }
+    fastest: JsonObject = {}
+    for folder, form in forms:
+        ratio = records[form].latency_vs_reference
+        if ratio and (folder not in fastest or ratio.ratio < fastest[folder]["ratio"]):
+            fastest[folder] = {"ratio": ratio.ratio, "valid": records[form].valid}
+    return fastest
 
 
-def _files(folder: Path) -> list[Path]:
-    """The file of the teacher first."""
-    found = sorted(folder.glob(f"exports/*-validation-*/{METRICS}"))
-    return [path.parent / str(json.loads(path.read_text())["file"]) for path in found]
+def _files(folder: Path, budget: Budget) -> list[Path]:
+    """The file of the teacher, that of the last network, and its twin in float where placement may choose that."""
+    first, *_, deployed = sorted(folder.glob(EXPORTED))
+    teacher, last = (path.parent / str(json.loads(path.read_text())["file"]) for path in (first, deployed))
+    twin, largest = last.with_name(FLOAT_TWIN), budget.largest_bytes(teacher.stat().st_size)
+    may_be = twin.exists() and (largest is None or twin.stat().st_size <= largest)
+    return [teacher, last, *([twin] if may_be else [])]

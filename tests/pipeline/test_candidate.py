@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from edgekd.data import load_data
+from edgekd.options import Budget
+from edgekd.pipeline import candidate
 from edgekd.pipeline.candidate import ScoredFile, try_recipe
 from edgekd.recipe import load_recipe
 from edgekd.records.candidate_figures import Figures
-from tests.toy import write_recipe
+from tests.toy import RECIPE, write_recipe
 
 
 def test_stages_are_taken_from_the_cache_and_the_file_is_scored_on_the_validation_samples(
@@ -31,3 +35,18 @@ def test_stages_are_taken_from_the_cache_and_the_file_is_scored_on_the_validatio
     quick = try_recipe(recipe, tmp_path / "quick", toy_again, filed=False)
     assert abs(quick.drop - found.drop) < 0.2
     assert not (tmp_path / "quick/exports").exists()
+
+
+def test_costs_are_those_of_the_file_that_a_measured_placement_chooses(
+    toy_again: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidate, "predicted_ms", lambda file, precision, target: 2 if precision == "int8" else 1)
+    text = RECIPE.replace("epochs: 1, rungs: [qat], placement: int8", "epochs: 0, rungs: [ptq], placement: measured")
+    recipe = load_recipe(write_recipe(tmp_path, text))
+    free = recipe.model_copy(update={"budget": Budget()})
+    found = try_recipe(free, tmp_path / "trial", toy_again, timed=True)
+    folder = sorted((tmp_path / "trial/exports").iterdir())[-1]
+    assert (found.ms, found.size_bytes) == (1, (folder / "float.onnx").stat().st_size)
+    small = recipe.model_copy(update={"budget": Budget(size_mb=0.99 * found.size_bytes / 1e6)})
+    found = try_recipe(small, tmp_path / "small", toy_again, timed=True)
+    assert (found.ms, found.size_bytes) == (2, (folder / "model.onnx").stat().st_size)
