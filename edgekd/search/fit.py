@@ -109,14 +109,14 @@ class _Search:
                 f"{self.folder} holds a search of another recipe: choose another folder with --out, or remove it"
             )
         known = self.log.last("forecast")
-        found = {"result": known} if known else self._measured_steps()
-        self.forecast = Forecast.of(found["result"], self.points, self.arms, self.goal, self.runner.slots)
+        measured = known or self._measured_steps()
+        self.forecast = Forecast.of(measured, self.points, self.arms, self.goal, self.runner.slots)
         if known is None:
             # Where this refuses, the next start measures anew: the machine may have been busy.
             if self.limit is not None and self.forecast.least >= self.limit:
                 needed = self.forecast.first_candidate(self.log)
                 raise EdgekdError(self.forecast.nothing_trained(self.limit, needed))
-            self.log.append("forecast", **found["result"], seconds=found["seconds"])
+            self.log.append("forecast", **measured)
         logger.info(self.forecast.sentence(self.limit))
 
     def _measured_steps(self) -> JsonObject:
@@ -130,7 +130,7 @@ class _Search:
         found = run_timed(self.runner, "step", recipe=str(recipe), others=paths)
         if "error" in found:
             raise EdgekdError(f"nothing was trained: {found['error']}")
-        return found
+        return {**found["result"], "seconds": found["seconds"]}
 
     def run(self) -> FitResult:
         finish, ended = self._search()

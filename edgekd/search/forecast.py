@@ -16,7 +16,8 @@ from edgekd.search.study_log import StudyLog
 from edgekd.strict_json import JsonObject
 
 # Beyond its steps a job loads, exports and scores; the last run measures too. Seconds, usual and most, until some are
-# known; then the most of a job is so many times the usual.
+# known; then the most of a job is so many times the usual. No job is expected to take longer than the one that times
+# steps, which starts the process: beside busy processes that says how slow they are.
 JOB, MOST_JOB, SLOWER = 6.0, 12.0, 1.5
 LAST_RUN, MOST_LAST_RUN = 40.0, 90.0
 # Of an arm that is bisected, before its edge is found: usual and most.
@@ -40,6 +41,7 @@ class Forecast:
         slots: how many candidates are trained at a time.
         arms: the parts of the space.
         bounded: whether arms are left for their costs.
+        first_job: of the job that timed steps.
     """
 
     teacher: float
@@ -48,6 +50,7 @@ class Forecast:
     slots: int = 1
     arms: Sequence[ArmSpace] = ()
     bounded: bool = False
+    first_job: float = 0.0
 
     @classmethod
     def of(
@@ -68,17 +71,18 @@ class Forecast:
         }
         teacher = own.epochs * steps * measured["teacher_step"] if own else 0.0
         error = sqrt(measured["validation"] / measured["test"])
-        return cls(teacher, trainings, error, slots, arms, bool(goal.bounds))
+        return cls(teacher, trainings, error, slots, arms, bool(goal.bounds), measured.get("seconds", 0.0))
 
     @property
     def seconds(self) -> tuple[float, float]:
         """Return how long the search usually takes, and the most."""
         costs, within = sum(map(_costs, self.arms)), WITHIN if self.bounded else 1.0
-        usual, most = (self._candidates(self.arms, share, *each) for share, *each in self._ends(within, JOB, MOST_JOB))
+        longest = max(MOST_JOB, self.first_job)
+        usual, most = (self._candidates(self.arms, *each) for each in self._ends(within, JOB, longest))
         at_once, teacher = self.at_once, self.teacher
         return (
             teacher + (costs * JOB + usual) / at_once + LAST_RUN,
-            teacher + (costs * MOST_JOB + most) / at_once + MOST_LAST_RUN,
+            teacher + (costs * longest + most) / at_once + MOST_LAST_RUN * longest / MOST_JOB,
         )
 
     def rest(self, log: StudyLog, within: Collection[str]) -> str:

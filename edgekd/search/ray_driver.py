@@ -5,6 +5,7 @@ answers are lines of JSON too. What Ray prints goes to standard error.
 """
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -51,7 +52,7 @@ class Cluster:
 
         self.ray, self.folder, self.say = ray, folder, say
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:
             reason = _in_one_line(error).partition(". ")[0]
             raise ClusterError(

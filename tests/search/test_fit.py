@@ -346,6 +346,8 @@ def test_a_forecast_is_the_sum_of_its_parts(open_recipe: Callable[..., Space], t
     usual = 30 + 4 * JOB + 2 * (0.5 * (7 + JOB) + TRIALS * (15 + JOB)) + LAST_RUN
     most = 30 + 4 * MOST_JOB + 2 * (0.5 * (7 + MOST_JOB) + MOST_TRIALS * (15 + MOST_JOB)) + MOST_LAST_RUN
     assert forecast.seconds == pytest.approx((usual, most))
+    slow = replace(forecast, first_job=3 * MOST_JOB).seconds
+    assert slow == pytest.approx((usual, most + 2 * ((4 + 2 * (0.5 + MOST_TRIALS)) * MOST_JOB + MOST_LAST_RUN)))
     # Where costs are bounded, half of the arms are expected to be left for them.
     bounded = replace(forecast, bounded=True)
     assert bounded.seconds[0] == pytest.approx(usual - 0.5 * (7 + JOB) - TRIALS * (15 + JOB))
