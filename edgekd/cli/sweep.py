@@ -45,5 +45,6 @@ def sweep(
         assert trial.figures is not None
         words = ", ".join(f"{name} {value}" for name, value in (trial.choices or {}).items())
         change = fit.metric.shown_change(*fit.change(trial.figures))
-        tell(f"trial {trial.number:<3} {trial.arm}, {words}: {fit.cost(trial):.1%} of the {fit.cost_name}, {change}")
+        cost = f"{fit.cost(trial):.1%} of the teacher's {fit.cost_name}"
+        tell(f"trial {trial.number:<3} {trial.arm}, {words}: {cost}, {change}")
     tell(f"report   {write_fit_page(folder)}")

@@ -151,5 +151,5 @@ KINDS = (
     Column("Kind of student", lambda kind: kind[0], number=False),
     Column("Trials", lambda kind: kind[1][0]),
     Column("Least cost", lambda kind: kind[1][1]),
-    Column("Why it was left", lambda kind: kind[1][2], number=False),
+    Column("Why it was left out", lambda kind: kind[1][2], number=False),
 )

@@ -73,7 +73,7 @@ def candidates_by_cost(fit: FitRecord) -> Figure:
 def front_alt(fit: FitRecord) -> str:
     """Describe the candidates on the front in words."""
     described = [
-        f"trial {trial.number}, {trial.arm}: {percent(fit.cost(trial))} of the {fit.cost_name}, "
+        f"trial {trial.number}, {trial.arm}: {percent(fit.cost(trial))} of the teacher's {fit.cost_name}, "
         f"{fit.metric.shown_change(*fit.change(trial.figures))}"
         for trial in fit.front
         if trial.figures

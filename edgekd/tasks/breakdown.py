@@ -228,7 +228,7 @@ def panel_of_shares(
     return Panel(
         name=groups,
         heading=f"{group} by {group}".capitalize(),
-        sentences=(sentence, *some, f"In {compared.runtime}, on the test samples."),
+        sentences=(sentence, *some, f"Both ran in {compared.runtime} on the test samples."),
         picture=f"{title} {group} by {group}",
         axis=axis,
         before=compared.before,

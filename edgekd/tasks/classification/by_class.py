@@ -129,7 +129,7 @@ class ByClass(ReportPart):
             self.confusions,
             keys=2,
             note=f"Test samples of a class that were predicted as another one; those that grew most, by {least}.",
-            instead=f"No class is taken for another one on {least} than before.",
+            instead=f"No confusion grew by {least}.",
         )
 
 
