@@ -51,13 +51,13 @@ def lint(
     from edgekd.lint import lint as lint_model
 
     leave_on_signal()
-    path = onnx_file(Path(model))
+    path = onnx_file(Path(model), profile=target)
     loaded = load(path)
     found = lint_model(loaded, target, confirm=confirm, sizes=parse_sizes(size or []))
     if as_json:
         sys.stdout.write(json.dumps({"model": model, **found.to_json()}, indent=1) + "\n")
     else:
-        show(found, model, is_quantised(loaded))
+        show(found, str(Path(model) / path.name) if Path(model).is_dir() else model, is_quantised(loaded))
     return BELOW if found.coverage < min_coverage else 0
 
 

@@ -78,7 +78,8 @@ def workload(
         return artifact(Path(model), runtime, device, shape, precision, sizes or {})
     if ONNX not in used.suffixes:
         return Workload(str(existing(Path(model), used)), runtime, device, shape)
-    return with_sizes(Workload(str(onnx_file(Path(model))), runtime, device, shape, sizes=sizes or {}))
+    file = onnx_file(Path(model), device=device, runtime=used.name)
+    return with_sizes(Workload(str(file), runtime, device, shape, sizes=sizes or {}))
 
 
 def artifact(
@@ -118,9 +119,10 @@ def existing(path: Path, runtime: Runtime) -> Path:
     return path
 
 
-def onnx_file(path: Path) -> Path:
+def onnx_file(path: Path, **facts: str) -> Path:
+    """Return the file at ``path`` or, of a bundle, that of the target with these ``facts``, else its own model."""
     if path.is_dir():
-        return bundled(path)
+        return bundled(path, facts)
     if not path.is_file():
         raise MeasurementError(f"no such file: {path}; give .onnx files or bundle folders")
     if path.suffix != ".onnx":
@@ -128,15 +130,17 @@ def onnx_file(path: Path) -> Path:
     return path
 
 
-def bundled(folder: Path) -> Path:
+def bundled(folder: Path, facts: Mapping[str, str]) -> Path:
     manifest = folder / "manifest.json"
     if not manifest.exists():
         raise MeasurementError(f"{folder} is no bundle (no manifest.json); give an .onnx file")
     try:
-        model = (folder / read_object(manifest, "pack the bundle again")["model"]).resolve()
+        document = read_object(manifest, "pack the bundle again")
+        fitting = (each["file"] for each in document.get("targets", ()) if facts.items() <= each.items())
+        model = (folder / next(fitting, document["model"])).resolve()
         is_inside = model.is_relative_to(folder.resolve()) and model.is_file()
     # RuntimeError is of a loop of links.
-    except (EdgekdError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+    except (EdgekdError, OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MeasurementError(f"{manifest} names no model; pack the bundle again, or give the file") from error
     if not is_inside:
         raise MeasurementError(f"{manifest}: the model is not in the bundle; run 'edgekd bundle verify {folder}'")

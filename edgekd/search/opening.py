@@ -55,10 +55,12 @@ def open_space(path: Path, overrides: Sequence[str] = (), *, apart: bool = True)
         rest = [f"and {more} more mistakes"] if more > 0 else []
         raise RecipeError("\n".join([*lines][:MOST_MISTAKES] + rest))
     if len(arms) == 1 and not arms[0].dimensions:
-        raise RecipeError(
-            f"{path}: nothing is open, so there is nothing to find; open a field, e.g. prune: "
-            f"{{macs: {{search: [0.2, 0.9]}}}}, leave student or stages out, or use 'edgekd run {path}'"
+        way = (
+            "open a field, e.g. prune: {macs: {search: [0.2, 0.9]}}, leave student or stages out"
+            if apart
+            else "give values, e.g. --grid prune.macs=0.3,0.5"
         )
+        raise RecipeError(f"{path}: nothing is open, so there is nothing to find; {way}, or use 'edgekd run {path}'")
     return space
 
 

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from edgekd.cli.lint import load, table
+from edgekd.cli.workloads import onnx_file
 from edgekd.lint import lint as lint_model
 from tests.lint.graphs import U8, Net, clean
 
@@ -102,3 +103,17 @@ def test_it_starts_without_torch_and_without_a_runtime():
     code = "import sys, edgekd.lint, edgekd.cli.lint; print({'torch', 'onnx', 'onnxruntime'} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout == "set()\n"
+
+
+def test_of_a_bundle_the_file_of_the_target_is_read(tmp_path):
+    targets = [
+        {"device": "cpu", "runtime": "onnxruntime", "profile": "onnxruntime-x86", "file": "model.cpu.onnx"},
+        {"device": "orin", "runtime": "tensorrt", "profile": "tensorrt", "file": "model.orin.onnx"},
+    ]
+    (tmp_path / "manifest.json").write_text(json.dumps({"model": "model.cpu.onnx", "targets": targets}))
+    for name in ("model.cpu.onnx", "model.orin.onnx"):
+        (tmp_path / name).touch()
+    found = [onnx_file(tmp_path, **facts).name for facts in ({"profile": "tensorrt"}, {"profile": "openvino-x86"})]
+    assert found == ["model.orin.onnx", "model.cpu.onnx"]
+    assert onnx_file(tmp_path, device="orin", runtime="tensorrt").name == "model.orin.onnx"
+    assert onnx_file(tmp_path, device="orin", runtime="onnxruntime").name == "model.cpu.onnx"
