@@ -251,13 +251,13 @@ def folded(warnings: Sequence[Note]) -> Iterator[WarningLine]:
 
 def row_note(code: str, rows: list[tuple[Row, str]]) -> WarningLine:
     (first, message), others = rows[0], rows[1:]
-    if not others:
-        return WarningLine(f"{row_name(first)}: {message}", code)
-    if all(other == message for _, other in others):
+    if others and all(other == message for _, other in others):
         return WarningLine(f"{', '.join(dict.fromkeys(row.model for row, _ in rows))}: {message}", code)
+    said = message if message.startswith(f"{first.model} ") else f"{row_name(first)}: {message}"
     # Their figures differ: the first row has its own, and the rest are named.
-    alike = ", ".join(dict.fromkeys(row_name(row) for row, _ in others))
-    return WarningLine(f"{row_name(first)}: {message}; likewise {alike}", code)
+    names = (row.model if row.place == first.place else row_name(row) for row, _ in others)
+    alike = ", ".join(name for name in dict.fromkeys(names) if name != first.model)
+    return WarningLine(f"{said}; likewise {alike}" if alike else said, code)
 
 
 def row_name(row: Row) -> str:

@@ -14,7 +14,7 @@ from edgekd.report.markdown import render_markdown
 from edgekd.report.plots import picture, pictures
 from edgekd.report.schema import Report
 from edgekd.report.table import render_table
-from edgekd.report.verdict import quality_lines
+from edgekd.report.verdict import quality_lines, row_name, row_note
 
 HOSTILE = """<script>alert('x')</script> | "q" & $\\frac{ `c` ]]> --> </style>"""
 MINIMAL = {"schema_version": 1, "name": "bare", "recipe_sha256": "0"}
@@ -287,3 +287,12 @@ def test_a_latency_and_a_cost_that_differ_are_shown_under_two_names(sample: dict
     assert "A wider terminal also shows: Cost ms." in (narrower := terminal(sample, 80)) and "faster" in narrower
     sample["rows"][2]["cost_ms"] |= {"p50": 0.815, "ci95_p50": None}
     assert "Cost ms" not in render_markdown(Report.from_json(sample)) + terminal(sample, 80)
+
+
+def test_a_warning_of_several_rows_has_the_figures_of_the_first(sample: dict[str, Any]) -> None:
+    teacher, first, *_ = (row for row in Report.from_json(sample).rows if row.latency_ms)
+    same = f"{teacher.model}, {first.model}: busy (c)"
+    assert str(row_note("c", [(teacher, "busy"), (first, "busy")])) == same
+    said = f"{row_name(teacher)}: spreads over 12%; likewise {first.model} (c)"
+    assert str(row_note("c", [(teacher, "spreads over 12%"), (first, "spreads over 9%")])) == said
+    assert str(row_note("c", [(first, f"{first.model} differs")])) == f"{first.model} differs (c)"
