@@ -97,7 +97,13 @@ def bench(
     target = resolve_target(device, lock_clocks)
     kind = device if isinstance(target, LocalTarget) else "cpu"
     found = workloads(
-        reference_first(models, against), runtime or [], kind, parse_shape(shape), precision, parse_sizes(size or [])
+        reference_first(models, against),
+        runtime or [],
+        kind,
+        parse_shape(shape),
+        precision,
+        parse_sizes(size or []),
+        place=device,
     )
     reference = next(iter(found)) if len(found) > 1 else None
     check_times(seconds, max_seconds)

@@ -25,13 +25,17 @@ def workloads(
     shape: tuple[int, ...] | None,
     precision: str | None,
     sizes: Mapping[str, int] | None = None,
+    place: str | None = None,
 ) -> dict[str, Workload]:
-    """Return each model in each of ``runtimes``, or in the one that its kind of file is for, by a unique name."""
+    """Return each model in each of ``runtimes``, or in the one that its kind of file is for, by a unique name.
+
+    ``place`` is the registered device that they run on, which a bundle may have a file for.
+    """
     found: dict[str, Workload] = {}
     for model in given:
         for runtime in runtimes or [runtime_for(model)]:
             name = f"{model} in {runtime}" if len(runtimes) > 1 else model
-            found[unused(name, found)] = workload(model, runtime, device, shape, precision, sizes)
+            found[unused(name, found)] = workload(model, runtime, device, shape, precision, sizes, place)
     return found
 
 
@@ -60,6 +64,7 @@ def workload(
     shape: tuple[int, ...] | None = None,
     precision: str | None = None,
     sizes: Mapping[str, int] | None = None,
+    place: str | None = None,
 ) -> Workload:
     used = by_session(runtime)
     if is_network(model) != used.runs_networks:
@@ -76,10 +81,14 @@ def workload(
         return Workload(model, runtime, device, shape, precision)
     if is_network(model):
         return artifact(Path(model), runtime, device, shape, precision, sizes or {})
+    path, place = Path(model), place or device
+    # A registered device builds what it loads of the ONNX file itself.
+    if ONNX not in used.suffixes and not (path.is_dir() and place != device):
+        return Workload(str(existing(path, used)), runtime, device, shape)
+    file = str(onnx_file(path, device=place, runtime=used.name))
     if ONNX not in used.suffixes:
-        return Workload(str(existing(Path(model), used)), runtime, device, shape)
-    file = onnx_file(Path(model), device=device, runtime=used.name)
-    return with_sizes(Workload(str(file), runtime, device, shape, sizes=sizes or {}))
+        return Workload(file, runtime, device, shape)
+    return with_sizes(Workload(file, runtime, device, shape, sizes=sizes or {}))
 
 
 def artifact(

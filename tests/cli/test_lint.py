@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from edgekd.cli.lint import load, table
-from edgekd.cli.workloads import onnx_file
+from edgekd.cli.workloads import onnx_file, workload
 from edgekd.lint import lint as lint_model
 from tests.lint.graphs import U8, Net, clean
 
@@ -117,3 +117,4 @@ def test_of_a_bundle_the_file_of_the_target_is_read(tmp_path):
     assert found == ["model.orin.onnx", "model.cpu.onnx"]
     assert onnx_file(tmp_path, device="orin", runtime="tensorrt").name == "model.orin.onnx"
     assert onnx_file(tmp_path, device="orin", runtime="onnxruntime").name == "model.cpu.onnx"
+    assert workload(str(tmp_path), "tensorrt", "cpu", place="orin").model.endswith("model.orin.onnx")
