@@ -63,6 +63,17 @@ class LayerContext:
         return self.graph.dequantiser(self.node.input[0], self.moving)
 
     @cached_property
+    def highest_code(self) -> int:
+        """Return the largest uint8 code that the activation can have: 255, or the bound of a Clip of its codes."""
+        made = self.graph.source(self.activation.node.input[0]) if self.activation is not None else None
+        while made is not None and made.op_type in self.moving:
+            made = self.graph.source(made.input[0])
+        if made is None or made.op_type != "Clip" or len(made.input) < 3:
+            return 255
+        bound = self.graph.constant(made.input[2])
+        return 255 if bound is None or bound.dtype != np.uint8 else int(bound)
+
+    @cached_property
     def weight(self) -> Quantiser | None:
         """Return the quantiser of the second input; its axis is that of the tensor after any Transpose."""
         node, turns = self.graph.source(self.node.input[1]), []

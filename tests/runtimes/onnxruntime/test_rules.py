@@ -236,6 +236,15 @@ def test_weights_that_saturate_without_vnni():
     assert not any(lint(model, target).layers[0].findings for target in ("onnxruntime-x86-vnni", "onnxruntime-arm"))
 
 
+@pytest.mark.parametrize(("most", "rule"), [(127, None), (140, "weights_saturate")])
+def test_weights_do_not_saturate_where_codes_are_clipped(most, rule):
+    net = Net()
+    clipped = net.node("Clip", net.q("x", 0.05, U8(0)), net.constant(U8(0)), net.constant(U8(most)))
+    pooled = net.node("MaxPool", net.dq(clipped, 0.05, U8(0)), kernel_shape=[1, 1])
+    model = net.model(net.pair(net.conv(pooled, net.weight(high=127), name="layer")))
+    assert next(layer for layer in lint(model, "onnxruntime-x86").layers if layer.name == "layer").rule == rule
+
+
 def test_what_has_no_kernel(found):
     net = Net()
     up = net.pair(net.node("ConvTranspose", net.pair("x"), net.weight(axis=1), name="layer"))

@@ -1,5 +1,7 @@
 """Rules on the scales and values of weights in ONNX Runtime."""
 
+import numpy as np
+
 from edgekd.lint.common import saturating
 from edgekd.lint.layer import LayerContext
 from edgekd.lint.result import LintVerdict
@@ -9,7 +11,8 @@ from edgekd.registry import Registry
 RULES: Rules = Registry("rule on weights")
 OF_INT8: Rules = Registry("rule on weights of int8 layers")
 
-# 2 · 255 · 64 = 32640 is the largest sum of two products of 8 bits that 16 bits hold: VPMADDUBSW saturates above.
+# VPMADDUBSW saturates above: 2 · 255 · 64 = 32640 fits, and where codes are clipped to 127 so do weights of 8 bits.
+MOST_OF_16 = 2**15 - 1
 
 
 @RULES.register("weight_axis")
@@ -38,7 +41,9 @@ def weights_saturate(layer: LayerContext) -> LintVerdict | None:
     advice = (
         "quantise the weights to 7 bits (reduce_range), or set session.x64quantprecision=1 where accuracy is measured"
     )
-    return saturating(layer.stored_weight, advice)
+    stored = layer.stored_weight
+    largest = 0 if stored is None else int(np.abs(stored.astype(np.int32)).max(initial=0))
+    return saturating(stored, advice) if 2 * layer.highest_code * largest > MOST_OF_16 else None
 
 
 def _axes(layer: LayerContext) -> tuple[str, str]:
