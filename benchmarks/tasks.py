@@ -112,7 +112,7 @@ def goals(figures: Document) -> Iterator[dict[str, Any]]:
             yield goal(f"{title}: share of MACs that can be in int8", LEAST_COVERAGE, case["int8_everywhere"])
     for case in figures["teacher"].values():
         ends = case["gain"]["ci95" if case["seeds"] >= SEEDS else "samples_ci95"]
-        yield goal(f"{case['title']}: surely gained by the teacher", 0, ends[0])
+        yield goal(f"{case['title']}, {case['epochs']} epochs: surely gained by the teacher", 0, ends[0])
     for case in figures["peers"].values():
         for method, each in case["methods"].items():
             if method not in (FLOAT, OURS):
