@@ -1,5 +1,6 @@
 """The page of a search, and its Markdown: the front, what was tried and why it was left, the winner's recipe."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from edgekd.report.load import WINNER, readable
 from edgekd.report.verdict import lines
 
 PAGE = "report.html"
+# Of absolute paths, which say on whose machine the search ran.
+FOLDERS = re.compile(r"(?<=[\s'\"])/(?:[^/\s'\"]+/)+")
 
 
 def write_fit_page(folder: Path) -> Path:
@@ -40,7 +43,7 @@ def render_fit(fit: FitRecord) -> str:
         trial_columns=trial_columns(fit),
         kinds=list(kinds(fit).items()),
         kind_columns=KINDS,
-        recipe=fit.recipe.splitlines(),
+        recipe=[FOLDERS.sub("…/", each) for each in fit.recipe.splitlines()],
         command=f"edgekd run {WINNER_RECIPE}",
         winner_page=f"{WINNER}/{PAGE}" if fit.report else "",
         fewest=FEWEST,

@@ -22,6 +22,8 @@ from edgekd.report.schema import Check, Note, Report, Row
 MOST_OF_A_CODE = 5
 # Checks of ratios to the teacher's figure, in the words that the tables have for them.
 RATIOS = {"latency_ratio": ("faster", "slower"), "size_ratio": ("smaller", "larger")}
+# Times a bound that are no longer said in percent.
+FAR = 3
 # How such a figure is within its bound, and how not.
 WITHIN = {"latency_ratio": ("less time", "more time"), "size_ratio": ("smaller", "larger")}
 # Codes of notes on a row whose file stayed float, in the words of the headline.
@@ -154,6 +156,8 @@ def margin(check: Check) -> str:
     if check.name in RATIOS:
         if not differ(check.value, check.bound):
             return "exactly the bound"
+        if (times := check.value / check.bound) >= FAR:
+            return f"{significant(times)}× what is allowed"
         share = significant(100 * abs(check.value / check.bound - 1), 2)
         return f"{share} % {WITHIN[check.name][not check.met]} than allowed"
     apart = abs(check.bound - check.value) if differ(check.value, check.bound) else 0.0

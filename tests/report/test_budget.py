@@ -109,6 +109,13 @@ def test_the_digits_tell_value_and_bound_apart(value: float, bound: float, met: 
     [
         ("latency_ratio", 0.0867, 0.125, True, ("latency", "11.5× faster", "at least 8× faster", "31 % less time")),
         ("latency_ratio", 1.3, 0.5, False, ("latency", "1.30× slower", "at least 2× faster", "160 % more time")),
+        (
+            "latency_ratio",
+            0.17,
+            0.01,
+            False,
+            ("latency", "5.88× faster", "at least 100× faster", "17.0× what is allowed"),
+        ),
         ("latency_ratio", 0.5, 1.25, True, ("latency", "2.00× faster", "at most 1.25× slower", "60 % less time")),
         ("size_ratio", 0.3001, 0.3, False, ("size", "3.332× smaller", "at least 3.333× smaller", "0.033 % larger")),
         ("size_ratio", 0.1 + 0.2, 0.3, True, ("size", "3.33× smaller", "at least 3.33× smaller", "exactly the bound")),

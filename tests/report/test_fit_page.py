@@ -43,6 +43,12 @@ def test_the_page_has_every_trial_and_the_recipe_in_full(folder: Path) -> None:
     assert text.count("\n|") == 2 + 9
 
 
+def test_the_page_does_not_say_in_which_folder_the_data_lie(folder: Path) -> None:
+    recipe = "data:\n  path: /home/ada/parts\nteacher: {model: '/home/ada/net.py:make'}\n"
+    page = render_fit(replace(read_fit(folder), recipe=recipe))
+    assert "ada" not in page and "path: …/parts" in page and "…/net.py:make" in page
+
+
 def test_a_search_that_goes_on_has_a_page_too(tmp_path: Path) -> None:
     running = write_search(tmp_path / "running", ended=False)
     assert "The search has not ended" in write_fit_page(running).read_text()
