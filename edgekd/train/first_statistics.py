@@ -4,6 +4,7 @@ They begin at 0 and 1, which ``momentum`` forgets: after n steps (1 − momentum
 networks take 0.03 to 0.0003, for trainings of 100,000 steps. After 300 steps at 0.01 such a network still
 divides small activations by a twentieth of 1, and is silent in evaluation whatever it has learned. So the first steps
 take the polynomial-decay averaging of Shamir and Zhang (2013, section 4): over about the last tenth of the batches.
+It goes on from statistics that were estimated from few batches, as behind a cut.
 """
 
 from torch import nn
@@ -17,18 +18,17 @@ DECAY = 9
 
 
 class FirstStatistics:
-    """The slow BatchNorms of ``network`` that have seen no batch yet."""
+    """The slow BatchNorms of ``network``, as long as they have seen few batches."""
 
     def __init__(self, network: nn.Module):
         norms = (module for module in network.modules() if isinstance(module, NORMS))
-        self.momenta = {norm: norm.momentum for norm in norms if norm.momentum and _is_slow_and_new(norm)}
+        self.momenta = {norm: norm.momentum for norm in norms if norm.momentum and _is_slow(norm)}
         self.young = list(self.momenta)
 
     def before_step(self) -> None:
         """Let the next batch, the n-th, count (η + 1) / (n + η), until that is less than the momentum."""
         for norm in self.young:
-            assert norm.num_batches_tracked is not None
-            number = int(norm.num_batches_tracked) + 1
+            number = int(norm.num_batches_tracked or 0) + 1
             norm.momentum = max(self.momenta[norm], (DECAY + 1) / (number + DECAY))
         self.young = [norm for norm in self.young if norm.momentum != self.momenta[norm]]
 
@@ -38,8 +38,9 @@ class FirstStatistics:
             norm.momentum = momentum
 
 
-def _is_slow_and_new(norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> bool:
-    mean, variance = norm.running_mean, norm.running_var
-    if mean is None or variance is None or norm.momentum is None or norm.momentum >= USUAL_MOMENTUM:
+def _is_slow(norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> bool:
+    mean, variance, seen = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    if mean is None or variance is None or seen is None or norm.momentum is None or norm.momentum >= USUAL_MOMENTUM:
         return False
-    return not mean.any() and bool((variance == 1).all())
+    # Old checkpoints have no count of the batches behind their statistics.
+    return bool(seen) or (not mean.any() and bool((variance == 1).all()))

@@ -47,6 +47,16 @@ def test_a_short_training_of_slow_layers_is_evaluated_by_what_they_saw_and_leave
     assert metric_of(network, few_digits, few_digits.train) > 0.4
 
 
+def test_statistics_of_a_few_batches_are_averaged_on_and_those_of_many_are_left():
+    few, many = nn.BatchNorm1d(2, momentum=0.01), nn.BatchNorm1d(2, momentum=0.01)
+    few.num_batches_tracked.fill_(16), many.num_batches_tracked.fill_(2000)
+    first = FirstStatistics(nn.ModuleList([few, many]))
+    first.before_step()
+    assert few.momentum == 10 / 26 and many.momentum == 0.01 and first.young == [few]
+    first.leave()
+    assert few.momentum == 0.01
+
+
 def test_averages_that_were_cut_short_go_on():
     torch.manual_seed(0)
     norm, batches = nn.BatchNorm1d(2, momentum=0.01).train(), [torch.randn(4, 2) + 3 for _ in range(6)]
