@@ -12,6 +12,17 @@ from typer.main import get_command
 
 from edgekd.cli.main import application
 
+# Starting a process for each command takes six times as long.
+HELP = """
+import contextlib, sys
+from edgekd.cli.main import main
+for words in sys.argv[1:]:
+    print("$ edgekd", words)
+    sys.argv[1:] = [*words.split(), "--help"]
+    with contextlib.suppress(SystemExit):
+        main()
+    print()
+"""
 PLAIN = {"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
 
 
@@ -52,6 +63,8 @@ def paths(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
 
 
 def help_texts() -> str:
-    return "\n".join(
-        f"$ edgekd {' '.join(path)}\n{printed(*path, '--help')}" for path in paths(get_command(application()))
+    commands = [" ".join(path) for path in paths(get_command(application()))]
+    found = subprocess.run(
+        [sys.executable, "-c", HELP, *commands], env={**os.environ, **PLAIN}, capture_output=True, text=True, check=True
     )
+    return found.stdout.removesuffix("\n")
