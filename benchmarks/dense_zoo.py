@@ -4,7 +4,7 @@ from pathlib import Path
 
 from zoo import ZooNetwork
 
-SIDE, SSD_SIDE, CLASSES, POINTS = 64, 300, 5, 17
+SIDE, CLASSES, POINTS = 64, 5, 17
 HERE = Path(__file__).with_name("dense")
 
 CSP = (
@@ -20,8 +20,11 @@ POSES = (
     *("deconvolutions", "depthwise_deconvolutions", "pixel_shuffle", "shuffled_heat_maps", "high_resolution_pose"),
     *("hourglass", "refined", "bins", "mean_position", "centres"),
 )
-SSDLITE, SSD = "ssdlite320_mobilenet_v3_large", "ssd300_vgg16"
-ONE_STAGE = (SSDLITE, "retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2", "fcos_resnet50_fpn", SSD)
+SSDLITE, SSD, FCOS = "ssdlite320_mobilenet_v3_large", "ssd300_vgg16", "fcos_resnet50_fpn"
+ONE_STAGE = (SSDLITE, "retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2", FCOS, SSD)
+# SSD is made for one size. At 64 the last level of FCOS is one pixel, of which PyTorch computes no GroupNorm whose
+# groups were cut to one channel.
+SIDES = {SSD: 300, FCOS: 256}
 SEGMENTATION = (
     *("lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "fcn_resnet50", "deeplabv3_resnet50"),
     *("fcn_resnet101", "deeplabv3_resnet101"),
@@ -54,7 +57,7 @@ def dense_networks() -> dict[str, ZooNetwork]:
             ZooNetwork(
                 name,
                 f"torchvision/detection/{name}",
-                (3, SSD_SIDE, SSD_SIDE) if name == SSD else image,
+                (3, SIDES.get(name, SIDE), SIDES.get(name, SIDE)),
                 CLASSES,
                 "boxes",
             )

@@ -14,6 +14,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def affine() -> dict[str, Any]:
 
 def main() -> None:
     arguments = options(__doc__, dense={"action": "store_true", "help": "networks for boxes, masks and points"})
-    rows, dense = [], dense_networks()
+    rows, dense = [], {name: replace(entry, shape=SHAPE) for name, entry in dense_networks().items()}
     few, every = (QUICK_DENSE, DENSE) if arguments.dense else (QUICK, TORCHVISION)
     for name in few if arguments.quick else every:
         network = partial(zoo.build_network, dense[name]) if arguments.dense else partial(build_network, name)

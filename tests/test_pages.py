@@ -41,6 +41,8 @@ def test_figures_on_pruning_are_the_recorded_ones(pages):
     times = [row["ratio"] for row in networks if "ratio" in row]
     assert f"All {len(networks)} classification networks" in page and not any(row["error"] for row in networks)
     assert f"They take {min(times):.2f} to {max(times):.2f} of the unpruned networks' time" in page
+    dense = pages.recorded("prune_dense")["rows"]
+    assert f"All {len(dense)} detectors, segmentation networks" in page and not any(row["error"] for row in dense)
 
 
 def test_figures_on_quantisation_are_the_recorded_ones(pages):
