@@ -77,7 +77,7 @@ def test_tables_have_a_line_for_each_case_with_its_metric_loss_size_and_time():
     [*_, line] = task_tables.chains({"chain": {"unet": chain}}).splitlines()
     assert line == (
         "| masks: U-Net | mean IoU | 81.0 % (80.0–82.0) | 80.0 % | 79.5 % (78.5–80.5) | "
-        "+0.50 (−0.10 to +1.10) | 140 kB, 14.3× smaller | 4.00× (3.85–4.17) | 99.0 % of 99.7 % |"
+        "+0.50 (−0.10 to +1.10) | 140 kB, 14.3× | 4.00× (3.85–4.17) | 99.0 % of 99.7 % |"
     )
     gain = {"value": 1.0, "ci95": [-0.5, 2.5], "samples_ci95": [0.4, 1.6]}
     kept = {**about, "labels": [0.78, 0.8], "teacher": [0.8, 0.8], "gain": gain}
