@@ -38,6 +38,8 @@ def test_figures_on_pruning_are_the_recorded_ones(pages):
     gain, networks = pages.recorded("prune_pareto")["taught_over_plain"], pages.recorded("prune_zoo")["rows"]
     page = said("pruning")
     assert f"A teacher adds {gain['points']:.2f} points " + "({:.2f} to {:.2f})".format(*gain["ci95"]) in page
+    busy = [row["ratio"]["by latency"]["ratio"] for row in pages.recorded("prune_latency_busy")["rows"]]
+    assert f"Beside two busy processes they keep to {min(busy):.3f} to {max(busy):.3f}" in page
     times = [row["ratio"] for row in networks if "ratio" in row]
     assert f"All {len(networks)} classification networks" in page and not any(row["error"] for row in networks)
     assert f"They take {min(times):.2f} to {max(times):.2f} of the unpruned networks' time" in page
