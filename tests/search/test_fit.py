@@ -29,6 +29,7 @@ from edgekd.search.study import Finish, Price, TrainCandidate
 from edgekd.search.study_log import StudyLog
 from tests.search.runner import FunctionRunner
 
+ROOT = Path(__file__).parents[2]
 RECIPE = """\
 name: small
 data: {source: digits}
@@ -367,6 +368,18 @@ def test_a_forecast_is_the_sum_of_its_parts(open_recipe: Callable[..., Space], t
     ]
     assert found[0]["resnet8"] == found[1]["teacher"] == pytest.approx((12.0, 16.0, 26.0))
     assert found[1]["resnet8"] == pytest.approx((3.0, 4.0, 6.5))
+
+
+def test_a_forecast_holds_for_the_recorded_search() -> None:
+    """With the steps that the epochs in its logs took, and the teacher's own with a forward pass more."""
+    steps = {"resnet8 width 32": 0.07, "resnet8 width 16": 0.05, "resnet8 width 8": 0.077}
+    measured = {"steps": 11, "teacher_step": 0.102, "student_step": 0.132, "student_steps": steps, "seconds": 8.1}
+    space = open_space(ROOT / "recipes/fit_digits.yaml")
+    points, spaces = Points(space), [arm_space(arm) for arm in space.arms]
+    forecast = Forecast.of({**measured, "validation": 144, "test": 360}, points, spaces, driver.goal_of(space))
+    usual, most = forecast.seconds
+    taken = json.loads((ROOT / "benchmarks/results/fit_digits/fit.json").read_text())["seconds"]
+    assert usual / 1.5 < taken < min(1.5 * usual, most)
 
 
 def test_a_smaller_share_costs_no_more() -> None:
