@@ -4,7 +4,7 @@ python benchmarks/fit_killed.py --json benchmarks/results/fit_killed.json
 
 A kill hits the search itself, the process that trains its candidates, or one that measures for that one, as a seed
 draws it; where the one drawn does not live for a while, another that does. The search itself is started again. There is
-one kill between any two of its events, a drawn moment after the first: so a machine that is busy makes it longer and
+about one kill between two of its events, a drawn moment after the first: so a machine that is busy makes it longer and
 nothing else. The last one is of a process that measures the winner.
 """
 
