@@ -160,7 +160,8 @@ class _Search:
                 end = self._end(study, steps[0]) if steps else None
                 if end and not busy:
                     return end
-                if steps and isinstance(steps[0], TrainCandidate) and not busy and not self.log.of("trial"):
+                begins = bool(steps) and isinstance(steps[0], TrainCandidate) and not busy and not self.log.of("trial")
+                if begins and self.forecast.bounded:
                     logger.info(self.forecast.rest(self.log, [arm.name for arm in study.arms if arm.reach]))
                 # The first one trains the teacher, or shows that nothing works.
                 free = jobs.free if self.log.of("price") else 1 - len(busy)

@@ -90,8 +90,8 @@ class Forecast:
         arms = [arm for arm in self.arms if arm.name in within]
         job, last = self.price(log), self.last_run(log)
         found = [self._candidates(arms, *each) / self.at_once + last for each in self._ends(1.0, job, SLOWER * job)]
-        kinds = f"{len(arms)} of {len(self.arms)} kinds of students are within the bounds on costs"
-        return f"{kinds}: {_span(*found)} more"
+        kinds = f"{len(arms)} of {len(self.arms)} kind{'s' if len(self.arms) > 1 else ''} of students"
+        return f"{kinds} {'is' if len(arms) == 1 else 'are'} within the bounds on costs: {_span(*found)} more"
 
     @staticmethod
     def _ends(within: float, job: float, most: float) -> tuple[tuple[float, float, float], ...]:
@@ -113,6 +113,11 @@ class Forecast:
         return seconds + left * (values * times[0] + trials * times[-1])
 
     @property
+    def job(self) -> float:
+        """Return how long a job takes beyond its steps, until some are known."""
+        return max(JOB, self.first_job)
+
+    @property
     def at_once(self) -> int:
         """Return how many candidates are trained at a time."""
         return min(self.slots, len(self.trainings))
@@ -125,9 +130,9 @@ class Forecast:
     def first_candidate(self, log: StudyLog) -> float:
         """Return how long it takes from here until a first candidate is trained and measured."""
         priced = len(log.of("price"))
-        costs = max(sum(map(_costs, self.arms)) - priced, 0) * (self.price(log) if priced else JOB)
+        costs = max(sum(map(_costs, self.arms)) - priced, 0) * (self.price(log) if priced else self.job)
         level = 0 if len(self.trainings) > FINALISTS else -1
-        training = min(levels[level] for levels in self.trainings.values()) + JOB
+        training = min(levels[level] for levels in self.trainings.values()) + self.job
         return (0 if priced else self.teacher) + costs / self.at_once + training + self.last_run(log)
 
     def nothing_trained(self, limit: float, needed: float) -> str:
@@ -174,12 +179,12 @@ class Forecast:
         same = [entry["seconds"] for entry in done if entry["arm"] == action.arm]
         if same or done:
             return mean(same or [entry["seconds"] for entry in done])
-        return self.trainings[action.arm][action.level] + JOB
+        return self.trainings[action.arm][action.level] + self.job
 
     def price(self, log: StudyLog) -> float:
         """Return how long it takes to find a candidate's cost."""
         done = [entry["seconds"] for entry in log.of("price")[1:] if "error" not in entry]
-        return mean(done) if done else JOB + (0 if log.of("price") else self.teacher)
+        return mean(done) if done else self.job + (0 if log.of("price") else self.teacher)
 
     def last_run(self, log: StudyLog) -> float:
         """Return how long the winner's run will take: it measures what was made before."""
@@ -193,7 +198,7 @@ def _costs(arm: ArmSpace) -> int:
 
 def _span(usual: float, most: float) -> str:
     about = f"about {_minutes(usual)} min" if usual >= 90 else "about a minute"
-    return f"{about}, at most {_minutes(most)} min"
+    return f"{about}, up to about {_minutes(most)} min"
 
 
 def _minutes(seconds: float) -> str:

@@ -3,6 +3,7 @@
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Event
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -44,17 +45,24 @@ class JobRunner(Protocol):
     ) -> None: ...
 
 
-def run_timed(runner: JobRunner, job: str, **fields: Any) -> JsonObject:
+def run_timed(runner: JobRunner, job: str, stopping: Event | None = None, **fields: Any) -> JsonObject:
     """Return what ``runner`` gives for the job, with the seconds that it took.
 
     A job whose process was killed, or that could not measure, is done once more: what is finished of it is kept.
+
+    Args:
+        stopping: set before the jobs under way are ended, which are not done once more.
     """
-    started = time.monotonic()
-    found = runner.run(job, **fields)
-    if found.get("kind") in TRIED_AGAIN:
+    found = _timed(runner, job, fields)
+    if found.get("kind") in TRIED_AGAIN and not (stopping and stopping.is_set()):
         logger.warning(f"{found['error']}; it is tried once more")
-        found = runner.run(job, **fields)
-    return {**found, "seconds": round(time.monotonic() - started, 2)}
+        found = _timed(runner, job, fields)
+    return found
+
+
+def _timed(runner: JobRunner, job: str, fields: JsonObject) -> JsonObject:
+    started = time.monotonic()
+    return {**runner.run(job, **fields), "seconds": round(time.monotonic() - started, 2)}
 
 
 class Jobs(Generic[About]):
@@ -62,6 +70,7 @@ class Jobs(Generic[About]):
 
     def __init__(self, runner: JobRunner):
         self.runner = runner
+        self._stopping = Event()
         self._pool = ThreadPoolExecutor(runner.slots)
         self._under_way: dict[Future[JsonObject], About] = {}
 
@@ -69,6 +78,7 @@ class Jobs(Generic[About]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stopping.set()
         if self._under_way:
             self.runner.stop()
         self._pool.shutdown(cancel_futures=True)
@@ -85,7 +95,7 @@ class Jobs(Generic[About]):
 
     def start(self, about: About, job: str, **fields: Any) -> None:
         """Start a job."""
-        self._under_way[self._pool.submit(run_timed, self.runner, job, **fields)] = about
+        self._under_way[self._pool.submit(run_timed, self.runner, job, self._stopping, **fields)] = about
 
     def wait(self) -> list[tuple[About, JsonObject]]:
         """Wait until a job ends; return those that have ended, in the order that they were started in.

@@ -16,7 +16,7 @@ logger = get_logger(__name__)
 
 MODULE = "edgekd.search.worker"
 SHOWN = 200
-# Of an error: a signal ended the process.
+# Of an error: another process, or the system, killed the process. Other signals come from a user, or from its own code.
 KILLED = "killed"
 
 
@@ -33,6 +33,7 @@ class Worker:
         self.log = log
         self._process: subprocess.Popen[str] | None = None
         self._errors: IO[bytes] | None = None
+        self._said = False
 
     def __enter__(self) -> "Worker":
         return self
@@ -52,7 +53,7 @@ class Worker:
             return dict(json.loads(line))
         code = process.wait()
         self.stop()
-        return {"error": self._why(code), "kind": "died" if code >= 0 else KILLED}
+        return {"error": self._why(code), "kind": KILLED if code == -signal.SIGKILL else "died"}
 
     def stop(self) -> None:
         """End the process, if there is one."""
@@ -68,7 +69,9 @@ class Worker:
             self._errors = None
 
     def _start(self) -> "subprocess.Popen[str]":
-        logger.info(f"each training's progress is in {self.log}")
+        if not self._said:
+            logger.info(f"each training's progress is in {self.log}")
+            self._said = True
         self._errors = self.log.open("ab")
         self._process = children.converse(MODULE, self._errors)
         return self._process

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
 from edgekd.search.fit import fit
 from edgekd.search.forecast import JOB, LAST_RUN, MOST_JOB, MOST_LAST_RUN, MOST_TRIALS, TRIALS, Forecast
 from edgekd.search.goal import Goal
+from edgekd.search.jobs import Jobs
 from edgekd.search.launch import KILLED
 from edgekd.search.opening import open_space
 from edgekd.search.points import Points, arm_space
@@ -191,6 +193,24 @@ def test_a_process_that_is_killed_once_is_not_its_candidate_s_failure(
     assert result.met and result.summary["failed"] == 0 and not kinds
 
 
+def test_a_job_that_its_search_ends_is_not_tried_again() -> None:
+    """Stopping kills its process; the next try would be a whole training that nobody waits for."""
+    tried, begun, stopped = [], Event(), Event()
+
+    def run(job: str, **_: Any) -> dict[str, Any]:
+        tried.append(job)
+        begun.set()
+        assert stopped.wait(10)
+        return {"error": "ended by SIGKILL", "kind": KILLED}
+
+    runner = FunctionRunner(run)
+    runner.stop = stopped.set  # type: ignore[method-assign]
+    with Jobs[str](runner) as jobs:
+        jobs.start("a", "try")
+        assert begun.wait(10)
+    assert tried == ["try"]
+
+
 def test_out_of_time_goes_on_with_more(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
     space, folder = open_recipe(), tmp_path / "fit"
     # Time for the costs, and then for no training.
@@ -278,7 +298,7 @@ def test_what_nothing_can_meet_is_said(open_recipe: Callable[..., Space], tmp_pa
     result = fit(open_recipe("budget.accuracy_drop=-50"), tmp_path / "fit")
     assert result.finish.unreachable and "with -50 points allowed" in result.finish.unreachable
     costs = fit(open_recipe("budget.size_ratio=0.001", "budget.accuracy_drop=1"), tmp_path / "costs")
-    assert costs.finish.unreachable and "0.1 is the least that is predicted" in costs.finish.unreachable
+    assert costs.finish.unreachable and "the nearest student is predicted at 0.1" in costs.finish.unreachable
 
 
 def test_another_search_in_the_folder_is_refused(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
@@ -332,6 +352,10 @@ def test_failures_do_not_shorten_the_forecast_and_winners_are_counted(
     log.append("trial", arm="resnet8", level=1, error="no", seconds=2.0)
     forecast = Forecast(0.0, {"resnet8": (1.0, 2.0)}, 1.0)
     assert forecast.training(TrainCandidate("resnet8", 0.5, 1), log) == 100.0
+    # Of an arm of which nothing is known, jobs take as long as the first one.
+    other = Forecast(0.0, {"resnet8": (1.0, 2.0)}, 1.0, first_job=2 * JOB)
+    assert other.training(TrainCandidate("resnet8", 0.5, 0), log) == 1.0 + 2 * JOB
+    assert other.price(log) == 2 * JOB
     assert fit(space, folder).summary["tested"] == 1
     journal = StudyLog(folder / "journal.jsonl")
     assert "seconds" in journal.of("end")[0]
@@ -356,7 +380,7 @@ def test_a_forecast_is_the_sum_of_its_parts(open_recipe: Callable[..., Space], t
     for seconds in (60.0, 10.0, 10.0):
         log.append("price", arm="a", share=1.0, figures={}, seconds=seconds)
     assert bounded.rest(log, ["b"]) == (
-        "1 of 2 kinds of students are within the bounds on costs: about 1.8 min, at most 2.8 min more"
+        "1 of 2 kinds of students is within the bounds on costs: about 1.8 min, up to about 2.8 min more"
     )
     # Each network has its own step, where it is known.
     space = open_recipe()
