@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +23,8 @@ from edgekd.train.processors import take_fitting_threads
 
 # The first step allocates and compiles.
 STEPS = 3
+# So small that no weight changes, and no loss diverges.
+LR = 1e-12
 
 
 def step_times(recipe: Recipe, others: Mapping[str, Recipe]) -> JsonObject:
@@ -74,14 +75,27 @@ class _EnoughError(Exception):
 def _seconds(network: nn.Module, data: DataSet, objective: Objective) -> float:
     """The fastest of the steps after the first, of the loop that trains and so in its precision and its layout."""
     began: list[float] = []
+    ended: list[float] = []
 
-    def watch(step: int, _: int) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        began.append(time.monotonic())
+    def before_step(step: int, _: int) -> None:
+        began.append(_now())
+        if len(ended) < step:
+            ended.append(began[-1])
         if step == STEPS:
             raise _EnoughError
 
+    def to_eval(network: nn.Module) -> None:
+        # The validation comes after the step, each time where an epoch is one step.
+        ended.append(_now())
+        network.eval()
+
+    options = FitOptions(name="forecast", before_step=before_step, to_eval=to_eval)
     with suppress(_EnoughError):
-        fit(network, data, Train(epochs=STEPS + 1), objective, FitOptions(name="forecast", before_step=watch))
-    return round(min(later - earlier for earlier, later in pairwise(began[1:])), 4)
+        fit(network, data, Train(epochs=STEPS + 1, lr=LR), objective, options)
+    return round(min(end - start for start, end in zip(began[1:-1], ended[1:], strict=True)), 4)
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.monotonic()

@@ -13,8 +13,9 @@ from edgekd.errors import DeviceError, ModelError
 from edgekd.pipeline import folder as run_folder
 from edgekd.pipeline import resolve
 from edgekd.scratch import hold
-from edgekd.search import worker
+from edgekd.search import step_times, worker
 from edgekd.search.space import Arm, Space
+from edgekd.train import loop
 from tests.recipe.conftest import SMALL
 
 
@@ -92,6 +93,24 @@ def test_a_step_of_each_network_is_timed(job: dict[str, Any], tmp_path: Path) ->
     found = worker.carry_out({"job": "step", "recipe": job["recipe"], "others": {"narrow": str(other)}})["result"]
     assert found["student_steps"].keys() == {"narrow"}
     assert all(each > 0 for each in (found["teacher_step"], found["student_step"], *found["student_steps"].values()))
+
+
+def test_a_step_is_timed_without_the_validation_after_it(job: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here each epoch is one step."""
+    path = Path(job["recipe"])
+    path.write_text(SMALL.replace("source: digits", "source: digits, batch_size: 2000"))
+    predict = loop.distributed_predictions_of
+
+    clock = [0.0]
+
+    def slow(*arguments: Any) -> Any:
+        clock[0] += 100
+        return predict(*arguments)
+
+    monkeypatch.setattr(loop, "distributed_predictions_of", slow)
+    monkeypatch.setattr(step_times, "_now", lambda: clock[0])
+    found = worker.carry_out({"job": "step", "recipe": job["recipe"], "others": {}})["result"]
+    assert found["steps"] == 1 and found["student_step"] == 0
 
 
 def test_files_of_a_space_are_those_that_its_arms_name() -> None:
