@@ -39,7 +39,7 @@ class DeviceError(EdgekdError):
 
 
 class UnavailableError(DeviceError):
-    """A device cannot be used now, whatever for: it is not known, cannot be reached, was lost, or has no room."""
+    """A device cannot be used now, for whatever reason: it is unknown, cannot be reached, was lost, or has no room."""
 
 
 class ClusterError(EdgekdError):

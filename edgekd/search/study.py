@@ -144,7 +144,7 @@ class Study:
         share = min(nearest.priced, key=lambda share: self.goal.excess(nearest.priced[share]))
         figures = nearest.priced[share]
         too_much = "; ".join(
-            f"{name}: {self.goal.bounds[name]:g} is asked for, and {value:.3g} is the least that is predicted"
+            f"{name}: {self.goal.bounds[name]:g} is asked for, and the nearest student is predicted at {value:.3g}"
             for name, value in self.goal.bounded(figures).items()
             if value > self.goal.bounds[name]
         )

@@ -82,6 +82,9 @@ def test_killed_in_the_middle_it_ends_with_the_same_winner(tmp_path: Path) -> No
 def test_what_nothing_can_meet_ends_with_2(tmp_path: Path) -> None:
     out, errors = (process := start(tmp_path, "--set", "budget.size_ratio=0.001")).communicate()
     assert process.returncode == 2, errors
-    assert "Budget not met: size_ratio of" in out.splitlines()[-1]
+    assert (
+        "Budget not met: size_ratio: 0.001 is asked for, and the nearest student is predicted at "
+        in out.splitlines()[-1]
+    )
     # Nothing but the nearest student was trained.
     assert sum(each["event"] == "trial" for each in events(tmp_path)) == 1

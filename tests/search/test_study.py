@@ -56,7 +56,9 @@ def test_bounds_on_costs_are_checked_before_any_training() -> None:
     world.trials.append(TrialRecord(1, action.arm, action.share, action.level, world.figures(action.arm, action.share)))
     finish = world.study().next()
     assert isinstance(finish, Finish)
-    assert finish.unreachable and finish.unreachable.startswith("size_ratio: 0.001 is asked for, and ")
+    assert finish.unreachable and finish.unreachable.startswith(
+        "size_ratio: 0.001 is asked for, and the nearest student is "
+    )
 
 
 def figures(share: float, drop: float = 0.0) -> Figures:
