@@ -255,7 +255,7 @@ class _Search:
         write_text(path, recipe.to_yaml())
         logger.info(f"the winner, trial {winner.number} ({winner.arm}{at_share(winner.share)}), on the test samples")
         place, cache = self.folder / WINNER, self.folder / CACHE
-        fields = {"recipe": str(path), "folder": str(place), "cache": str(cache), "command": self.command}
+        fields: JsonObject = {"recipe": str(path), "folder": str(place), "cache": str(cache), "command": self.command}
         found = run_timed(self.runner, "run", **fields)
         if "error" in found:
             raise EdgekdError(f"the winner's run failed: {found['error']}; the same command tries it again")
