@@ -21,7 +21,7 @@ def test_the_latest_batches_count_most_until_one_counts_for_less_than_the_moment
     loaded.running_mean.fill_(0.5)
     network = nn.ModuleList([slow, usual, loaded, nn.BatchNorm1d(3, momentum=None)]).train()
     first, batches = FirstStatistics(network), [0.01 * torch.randn(8, 3) + 2 for _ in range(210)]
-    assert first.young == [slow]
+    assert first.unsettled == [slow]
     for number, batch in enumerate(batches):
         first.before_step()
         slow(batch)
@@ -29,7 +29,7 @@ def test_the_latest_batches_count_most_until_one_counts_for_less_than_the_moment
             seen = batches[: number + 1]
             torch.testing.assert_close(slow.running_mean, decayed([each.mean(0) for each in seen]))
             torch.testing.assert_close(slow.running_var, decayed([each.var(0) for each in seen]))
-    assert first.young == [] and slow.momentum == 0.05
+    assert first.unsettled == [] and slow.momentum == 0.05
     expected = decayed([each.mean(0) for each in batches[:191]])
     for batch in batches[191:]:
         expected = 0.95 * expected + 0.05 * batch.mean(0)
@@ -48,13 +48,29 @@ def test_a_short_training_of_slow_layers_is_evaluated_by_what_they_saw_and_leave
 
 
 def test_statistics_of_a_few_batches_are_averaged_on_and_those_of_many_are_left():
-    few, many = nn.BatchNorm1d(2, momentum=0.01), nn.BatchNorm1d(2, momentum=0.01)
-    few.num_batches_tracked.fill_(16), many.num_batches_tracked.fill_(2000)
-    first = FirstStatistics(nn.ModuleList([few, many]))
-    first.before_step()
-    assert few.momentum == 10 / 26 and many.momentum == 0.01 and first.young == [few]
+    few, many, usual = nn.BatchNorm1d(2, momentum=0.01), nn.BatchNorm1d(2, momentum=0.01), nn.BatchNorm1d(2)
+    few.num_batches_tracked.fill_(16), many.num_batches_tracked.fill_(2000), usual.num_batches_tracked.fill_(16)
+    first = FirstStatistics(nn.ModuleList([few, many, usual]))
+    momenta = []
+    for _ in range(100):
+        first.before_step()
+        momenta.append(few.momentum)
+    # The mean of 16 batches is not thrown away for that of the last few.
+    assert momenta[:75] == [0.1] * 75 and momenta[75:] == [10 / (number + 9) for number in range(92, 117)]
+    assert many.momentum == 0.01 and usual.momentum == 0.1 and first.unsettled == [few]
     first.leave()
     assert few.momentum == 0.01
+
+
+def test_batches_of_frozen_statistics_are_not_counted():
+    norm = nn.BatchNorm1d(2, momentum=0.01).eval()
+    first = FirstStatistics(norm)
+    for _ in range(5):
+        first.before_step()
+    assert norm.momentum == 1.0
+    norm.train()
+    first.before_step(), first.before_step()
+    assert norm.momentum == 10 / 11
 
 
 def test_averages_that_were_cut_short_go_on():
