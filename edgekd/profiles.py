@@ -38,14 +38,25 @@ def must_serve(trained: str, target: str) -> None:
     if wanted.runtime is None:
         files = ", ".join(name for name, profile in PROFILES.items() if profile.runtime)
         raise ExportError(f"{target} is a way to train, no runtime; export for one of {files}")
-    reason = None
-    if wanted.activations == "symmetric" and source.activations != "symmetric":
-        reason = f"its activations have zero points, which {wanted.runtime} refuses"
-    elif wanted.saturates and not source.saturates:
-        reason = "its 8-bit weights overflow on x86 processors without VNNI"
-    elif wanted.float16_scales and not source.float16_scales:
-        reason = "its scales are not numbers of float16"
-    if reason:
+    if reason := _misfit(source, wanted):
         raise ExportError(
             f"a network quantised for {trained} gives no file for {target}: {reason}; quantise with 'profile: portable'"
         )
+
+
+def serving(target: str) -> list[str]:
+    """List the profiles whose files run on the processors of ``target`` too, itself first."""
+    wanted = PROFILES.find(target)
+    others = (each for each in PROFILES.values() if each.runtime == wanted.runtime and each.name != target)
+    alike = (each for each in others if each.architectures == wanted.architectures)
+    return [target, *(each.name for each in alike if _misfit(each, wanted) is None)]
+
+
+def _misfit(source: Profile, wanted: Profile) -> str | None:
+    if wanted.activations == "symmetric" and source.activations != "symmetric":
+        return f"its activations have zero points, which {wanted.runtime} refuses"
+    if wanted.saturates and not source.saturates:
+        return "its 8-bit weights overflow on x86 processors without VNNI"
+    if wanted.float16_scales and not source.float16_scales:
+        return "its scales are not numbers of float16"
+    return None

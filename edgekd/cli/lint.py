@@ -10,6 +10,7 @@ import typer
 from edgekd.cli.output import print_table, target_names, tell
 from edgekd.errors import ModelError, first_line
 from edgekd.formatting import ABSENT, count, percent
+from edgekd.log import get_logger
 from edgekd.plain_text import line, rich
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from edgekd.lint import Lint, LintedLayer, LintFinding
 
+logger = get_logger(__name__)
 BELOW = 2
 # Columns of a terminal that the reasons fit into.
 WIDE = 110
@@ -47,18 +49,37 @@ def lint(
 ) -> int:
     """Say of each layer whether it will run in int8, which rule decides, and what to change."""
     from edgekd.cli.interrupt import leave_on_signal
-    from edgekd.cli.workloads import onnx_file, parse_sizes
+    from edgekd.cli.workloads import parse_sizes
     from edgekd.lint import lint as lint_model
 
     leave_on_signal()
-    path = onnx_file(Path(model), profile=target)
+    path = file_for(Path(model), target)
+    file = str(Path(model) / path.name) if Path(model).is_dir() else model
     loaded = load(path)
     found = lint_model(loaded, target, confirm=confirm, sizes=parse_sizes(size or []))
     if as_json:
-        sys.stdout.write(json.dumps({"model": model, **found.to_json()}, indent=1) + "\n")
+        sys.stdout.write(json.dumps({"model": model, "file": file, **found.to_json()}, indent=1) + "\n")
     else:
-        show(found, str(Path(model) / path.name) if Path(model).is_dir() else model, is_quantised(loaded))
+        show(found, file, is_quantised(loaded))
     return BELOW if found.coverage < min_coverage else 0
+
+
+def file_for(path: Path, target: str) -> Path:
+    """Return the file at ``path`` or, of a bundle, one that is written for ``target``; warn where there is none."""
+    from edgekd.cli.workloads import bundled, onnx_file
+    from edgekd.lint.target import TARGETS
+    from edgekd.profiles import serving
+
+    if not path.is_dir():
+        return onnx_file(path)
+    TARGETS.find(target)
+    file, fits = bundled(path, *({"profile": each} for each in serving(target)))
+    if not fits:
+        logger.warning(
+            f"no file of {path} is written for {target}; {file.name}, its model, is read instead. "
+            f"To read another, give the file; 'edgekd export RUN --target {target}' writes one"
+        )
+    return file
 
 
 def load(path: Path) -> "ModelProto":

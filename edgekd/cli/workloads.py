@@ -85,7 +85,7 @@ def workload(
     # A registered device builds what it loads of the ONNX file itself.
     if ONNX not in used.suffixes and not (path.is_dir() and place != device):
         return Workload(str(existing(path, used)), runtime, device, shape)
-    file = str(onnx_file(path, device=place, runtime=used.name))
+    file = str(onnx_file(path, {"device": place, "runtime": used.name}))
     if ONNX not in used.suffixes:
         return Workload(file, runtime, device, shape)
     return with_sizes(Workload(file, runtime, device, shape, sizes=sizes or {}))
@@ -128,10 +128,10 @@ def existing(path: Path, runtime: Runtime) -> Path:
     return path
 
 
-def onnx_file(path: Path, **facts: str) -> Path:
-    """Return the file at ``path`` or, of a bundle, that of the target with these ``facts``, else its own model."""
+def onnx_file(path: Path, *choices: Mapping[str, str]) -> Path:
+    """Return the file at ``path`` or, of a bundle, that which :func:`bundled` chooses."""
     if path.is_dir():
-        return bundled(path, facts)
+        return bundled(path, *choices)[0]
     if not path.is_file():
         raise MeasurementError(f"no such file: {path}; give .onnx files or bundle folders")
     if path.suffix != ".onnx":
@@ -139,21 +139,26 @@ def onnx_file(path: Path, **facts: str) -> Path:
     return path
 
 
-def bundled(folder: Path, facts: Mapping[str, str]) -> Path:
+def bundled(folder: Path, *choices: Mapping[str, str]) -> tuple[Path, bool]:
+    """Return the file of the first target with the facts of a choice, the best choice first, and that there is one.
+
+    Where there is none, return the bundle's own model.
+    """
     manifest = folder / "manifest.json"
     if not manifest.exists():
         raise MeasurementError(f"{folder} is no bundle (no manifest.json); give an .onnx file")
     try:
         document = read_object(manifest, "pack the bundle again")
-        fitting = (each["file"] for each in document.get("targets", ()) if facts.items() <= each.items())
-        model = (folder / next(fitting, document["model"])).resolve()
+        targets = document.get("targets", ())
+        fitting = [each["file"] for facts in choices for each in targets if facts.items() <= each.items()]
+        model = (folder / (fitting[0] if fitting else document["model"])).resolve()
         is_inside = model.is_relative_to(folder.resolve()) and model.is_file()
     # RuntimeError is of a loop of links.
     except (EdgekdError, OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MeasurementError(f"{manifest} names no model; pack the bundle again, or give the file") from error
     if not is_inside:
         raise MeasurementError(f"{manifest}: the model is not in the bundle; run 'edgekd bundle verify {folder}'")
-    return model
+    return model, bool(fitting)
 
 
 def size_bytes(workload: Workload) -> int | None:

@@ -2,6 +2,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -113,8 +114,35 @@ def test_of_a_bundle_the_file_of_the_target_is_read(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps({"model": "model.cpu.onnx", "targets": targets}))
     for name in ("model.cpu.onnx", "model.orin.onnx"):
         (tmp_path / name).touch()
-    found = [onnx_file(tmp_path, **facts).name for facts in ({"profile": "tensorrt"}, {"profile": "openvino-x86"})]
-    assert found == ["model.orin.onnx", "model.cpu.onnx"]
-    assert onnx_file(tmp_path, device="orin", runtime="tensorrt").name == "model.orin.onnx"
-    assert onnx_file(tmp_path, device="orin", runtime="onnxruntime").name == "model.cpu.onnx"
+    orin = {"device": "orin", "runtime": "tensorrt"}
+    assert onnx_file(tmp_path, orin).name == "model.orin.onnx"
+    assert onnx_file(tmp_path, {**orin, "runtime": "onnxruntime"}).name == "model.cpu.onnx"
     assert workload(str(tmp_path), "tensorrt", "cpu", place="orin").model.endswith("model.orin.onnx")
+
+
+def test_of_a_bundle_a_file_that_serves_the_target_is_read_and_named(edgekd, half, tmp_path):
+    def packed(model: str, *profiles: str) -> Path:
+        folder = tmp_path / "-".join(profiles)
+        folder.mkdir()
+        targets = [{"profile": each, "file": f"{each}.onnx"} for each in profiles]
+        (folder / "manifest.json").write_text(json.dumps({"model": f"{model}.onnx", "targets": targets}))
+        for each in profiles:
+            (folder / f"{each}.onnx").write_bytes(half.read_bytes())
+        return folder
+
+    def linted(folder: Path, target: str) -> tuple[str, str]:
+        outcome = edgekd("lint", folder, "--target", target, "--no-confirm", "--json")
+        document = json.loads(outcome.out)
+        assert document["model"] == str(folder)
+        return Path(document["file"]).name, outcome.err
+
+    both = packed("tensorrt", "tensorrt", "onnxruntime-x86")
+    # Weights of 7 bits run on processors with VNNI too.
+    assert linted(both, "onnxruntime-x86-vnni") == ("onnxruntime-x86.onnx", "")
+    name, said = linted(both, "onnxruntime-arm")
+    assert name == "tensorrt.onnx" and "is written for onnxruntime-arm; tensorrt.onnx, its model, is read" in said
+    # Those of 8 bits saturate on processors without.
+    assert (
+        "is written for onnxruntime-x86;"
+        in linted(packed("onnxruntime-x86-vnni", "onnxruntime-x86-vnni"), "onnxruntime-x86")[1]
+    )
