@@ -59,9 +59,9 @@ def float_input(layer: LayerContext) -> LintVerdict | None:
     )
 
 
-def saturating(weight: NDArray[Any] | None, advice: str) -> LintVerdict | None:
-    """Report 8-bit codes of a weight whose products, added in pairs in 16 bits, saturate."""
-    low, high = SEVEN_BITS
+def saturating(weight: NDArray[Any] | None, advice: str, fitting: tuple[int, int] = SEVEN_BITS) -> LintVerdict | None:
+    """Report 8-bit codes of a weight, outside ``fitting``, whose products, added in pairs in 16 bits, saturate."""
+    low, high = fitting
     if weight is None or not weight.size or (weight.min() >= low and weight.max() <= high):
         return None
     beyond = int(((weight < low) | (weight > high)).sum())

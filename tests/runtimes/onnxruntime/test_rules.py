@@ -3,8 +3,11 @@
 import numpy as np
 import onnx
 import pytest
+from onnx.numpy_helper import to_array
 
 from edgekd.lint import lint
+from edgekd.lint.graph import LintGraph
+from edgekd.runtimes.onnxruntime.rules.pads import zero_padding
 from tests.lint.graphs import I8, U8, Net, clean, run
 
 FEED = np.random.default_rng(1).standard_normal((2, 16, 8, 8)).astype(np.float32)
@@ -236,13 +239,19 @@ def test_weights_that_saturate_without_vnni():
     assert not any(lint(model, target).layers[0].findings for target in ("onnxruntime-x86-vnni", "onnxruntime-arm"))
 
 
-@pytest.mark.parametrize(("most", "rule"), [(127, None), (140, "weights_saturate")])
-def test_weights_do_not_saturate_where_codes_are_clipped(most, rule):
+@pytest.mark.parametrize(("most", "largest"), [(127, None), (140, 117)])
+def test_weights_do_not_saturate_where_codes_are_clipped(most, largest):
     net = Net()
     clipped = net.node("Clip", net.q("x", 0.05, U8(0)), net.constant(U8(0)), net.constant(U8(most)))
     pooled = net.node("MaxPool", net.dq(clipped, 0.05, U8(0)), kernel_shape=[1, 1])
     model = net.model(net.pair(net.conv(pooled, net.weight(high=127), name="layer")))
-    assert next(layer for layer in lint(model, "onnxruntime-x86").layers if layer.name == "layer").rule == rule
+    found = next(layer for layer in lint(model, "onnxruntime-x86").layers if layer.name == "layer")
+    assert found.rule == ("weights_saturate" if largest else None)
+    # 2 · 140 · 117 = 32760 fits into 16 bits.
+    codes = next(each for each in map(to_array, model.graph.initializer) if each.dtype == np.int8 and each.size > 99)
+    beyond = int((np.abs(codes.astype(int)) > (largest or 127)).sum())
+    said = f"{beyond} of {codes.size} weights are outside [-{largest}, {largest}]"
+    assert [each.message.startswith(said) for each in found.findings] == ([True] if largest else [])
 
 
 def test_what_has_no_kernel(found):
@@ -353,3 +362,19 @@ def test_zeros_in_front_of_a_max_pooling(before, pads, value, pooling, effect):
     kept = model(axes=True)
     assert lint(kept, "onnxruntime-arm").findings == ()
     assert np.abs(run(kept, feed) - run(kept, feed, optimise=False)).max() < EXACT
+
+
+@pytest.mark.parametrize(("branch", "effect"), [("Relu", None), ("Neg", "accuracy")])
+def test_zeros_in_front_of_a_max_pooling_of_branches(branch, effect):
+    """Branches are joined, added and pooled before the max pooling, as in Inception."""
+    net = Net()
+    branches = [net.node("Relu", "x"), net.node(branch, "x")]
+    joined = net.node("Concat", *branches, axis=1)
+    for _ in range(2000):
+        joined = net.node("Add", joined, joined)
+    pooled = net.node("MaxPool", net.node("AveragePool", joined, kernel_shape=[1, 1]), kernel_shape=[1, 1])
+    sizes = [net.constant([0, 0, 1, 1] * 2, np.int64), net.constant(0, np.float32)]
+    padded = net.node("Pad", net.node("Add", pooled, net.constant(1, np.float32)), *sizes)
+    model = net.model(net.node("MaxPool", padded, kernel_shape=[2, 2]), opset=18)
+    found = [each for each in zero_padding(LintGraph(model), set()) if each.code == "zero_padding"]
+    assert [each.effect for each in found] == ([effect] if effect else [])

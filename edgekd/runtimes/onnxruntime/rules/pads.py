@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Inputs of a Pad that does not name its axes.
 UNNAMED = 3
+# Not below 0 where none of their inputs is.
+KEEPING_SIGN = ("Add", "AveragePool", "Concat", "GlobalAveragePool")
 NEVER_NEGATIVE = ("Abs", "Exp", "HardSigmoid", "Sigmoid", "Softmax", "Softplus", "Sqrt")
 CONSEQUENCES: dict[Effect, str] = {
     "refused": "refuses it, since it pads by as much as the pooling's kernel",
@@ -79,11 +81,28 @@ def _given(graph: LintGraph, pad: "NodeProto", place: int, name: str, absent: An
 
 def _is_never_negative(graph: LintGraph, name: str) -> bool:
     """Return whether no value of a tensor is below 0, so that zeros and −infinity pad it alike."""
-    node = graph.source(name)
-    while node is not None and node.op_type in MOVING:
-        node = graph.source(node.input[0])
-    if node is None:
-        return False
+    waiting, seen = [name], set()
+    while waiting:
+        name = graph.root(waiting.pop())
+        if name in seen:
+            continue
+        seen.add(name)
+        node = graph.source(name)
+        if node is not None and node.op_type in MOVING:
+            waiting.append(node.input[0])
+        elif node is not None and node.op_type in KEEPING_SIGN:
+            waiting += node.input
+        elif not (_is_constant_above(graph, name) if node is None else _makes_no_negative(graph, node)):
+            return False
+    return True
+
+
+def _is_constant_above(graph: LintGraph, name: str) -> bool:
+    values = graph.constant(name)
+    return values is not None and bool((values >= 0).all())
+
+
+def _makes_no_negative(graph: LintGraph, node: "NodeProto") -> bool:
     if node.op_type == DEQUANTIZE:
         quantiser = graph.quantiser(node)
         return bool(quantiser.zero <= np.iinfo(quantiser.dtype).min)

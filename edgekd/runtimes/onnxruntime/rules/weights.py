@@ -1,7 +1,5 @@
 """Rules on the scales and values of weights in ONNX Runtime."""
 
-import numpy as np
-
 from edgekd.lint.common import saturating
 from edgekd.lint.layer import LayerContext
 from edgekd.lint.result import LintVerdict
@@ -41,9 +39,8 @@ def weights_saturate(layer: LayerContext) -> LintVerdict | None:
     advice = (
         "quantise the weights to 7 bits (reduce_range), or set session.x64quantprecision=1 where accuracy is measured"
     )
-    stored = layer.stored_weight
-    largest = 0 if stored is None else int(np.abs(stored.astype(np.int32)).max(initial=0))
-    return saturating(stored, advice) if 2 * layer.highest_code * largest > MOST_OF_16 else None
+    largest = MOST_OF_16 // (2 * max(layer.highest_code, 1))
+    return saturating(layer.stored_weight, advice, (-largest, largest))
 
 
 def _axes(layer: LayerContext) -> tuple[str, str]:
