@@ -1,8 +1,9 @@
 """The page of a search, and its Markdown: the front, what was tried and why it was left, the winner's recipe."""
 
-import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+import yaml
 
 from edgekd.files import write_text
 from edgekd.formatting import ABSENT, Column, escape_markdown, markdown_table, percent, significant
@@ -13,8 +14,6 @@ from edgekd.report.load import WINNER, readable
 from edgekd.report.verdict import lines
 
 PAGE = "report.html"
-# Of absolute paths, which say on whose machine the search ran.
-FOLDERS = re.compile(r"(?<=[\s'\"])/(?:[^/\s'\"]+/)+")
 
 
 def write_fit_page(folder: Path) -> Path:
@@ -43,12 +42,23 @@ def render_fit(fit: FitRecord) -> str:
         trial_columns=trial_columns(fit),
         kinds=list(kinds(fit).items()),
         kind_columns=KINDS,
-        recipe=[FOLDERS.sub("…/", each) for each in fit.recipe.splitlines()],
+        recipe=without_folders(fit.recipe).splitlines(),
         command=f"edgekd run {WINNER_RECIPE}",
         winner_page=f"{WINNER}/{PAGE}" if fit.report else "",
         fewest=FEWEST,
         metric=fit.metric,
     )
+
+
+def without_folders(recipe: str) -> str:
+    """Return the YAML with …/name for each absolute path, which says on whose machine the search ran."""
+    parts, done = [], 0
+    for token in yaml.scan(recipe):
+        if isinstance(token, yaml.ScalarToken) and token.value.startswith("/"):
+            quote = token.style if token.style in ("'", '"') else ""
+            parts += [recipe[done : token.start_mark.index], f"{quote}…/{PurePosixPath(token.value).name}{quote}"]
+            done = token.end_mark.index
+    return "".join([*parts, recipe[done:]])
 
 
 def render_fit_markdown(fit: FitRecord) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgekd.errors import EdgekdError
-from edgekd.report.fit_page import facts, render_fit, render_fit_markdown, write_fit_page
+from edgekd.report.fit_page import facts, render_fit, render_fit_markdown, without_folders, write_fit_page
 from edgekd.report.fit_plots import coordinate_columns, front_alt, importances
 from edgekd.report.fit_record import SearchCandidate, is_fit, read_fit
 
@@ -44,9 +44,18 @@ def test_the_page_has_every_trial_and_the_recipe_in_full(folder: Path) -> None:
 
 
 def test_the_page_does_not_say_in_which_folder_the_data_lie(folder: Path) -> None:
-    recipe = "data:\n  path: /home/ada/parts\nteacher: {model: '/home/ada/net.py:make'}\n"
+    recipe = (
+        "data:\n  path: /home/ada lovelace/my parts/\n  source: data.py:load  # and/or\n"
+        "teacher: {model: '/home/ada/net.py:make'}\n"
+        'student:\n  checkpoint: {choice: [/home/ada/a.pt, "/home/ada/b.pt"]}\n'
+    )
     page = render_fit(replace(read_fit(folder), recipe=recipe))
-    assert "ada" not in page and "path: …/parts" in page and "…/net.py:make" in page
+    assert "ada" not in page and "lovelace" not in page
+    assert without_folders(recipe) == (
+        "data:\n  path: …/my parts\n  source: data.py:load  # and/or\n"
+        "teacher: {model: '…/net.py:make'}\n"
+        'student:\n  checkpoint: {choice: […/a.pt, "…/b.pt"]}\n'
+    )
 
 
 def test_a_search_that_goes_on_has_a_page_too(tmp_path: Path) -> None:
