@@ -42,7 +42,6 @@ LANGUAGES = {
     ),
 }
 USES = {"image": "picture.png", "vector": "rows.csv", "tensors": "samples.npz"}
-# A task of a model hub; those that take several inputs are many.
 
 
 def card(

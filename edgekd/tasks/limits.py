@@ -21,7 +21,7 @@ def asked_limits(error: BaseException) -> str | None:
             others.append(f"{name} = {wanted}")
     reason = f"it does not take every size of {violated[1]}"
     if others:
-        advice = "give fixed sizes, or make the network take them all: x.shape[0], where len(x) makes a constant"
+        advice = "give fixed sizes, or use x.shape[0] in the network: len(x) becomes a constant"
         return f"{reason}, but only {', '.join(others)}: {advice}"
     # No dimension inside may be 1 at the least size, which torch takes for another network.
     advice = f"{limits} or a little more" if limits else "a larger least size, or a smaller largest one"

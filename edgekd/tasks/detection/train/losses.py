@@ -17,8 +17,9 @@ BOX_WEIGHT = 2.0
 FOCUS = 2.0
 # Boxes of a teacher that a student with other positions learns from, the surest ones of an image.
 TEACHER_BOXES = 50
-# A teacher's box teaches where its score is above this, and its sides are as long, in pixels. Where a teacher finds
-# nothing its boxes may have no area, and the overlap of two such boxes has gradients that drown everything else.
+# A teacher's box teaches where its score is above this, and each side is at least LEAST_SIDE pixels. Where a
+# teacher finds nothing its boxes may have no area, and the overlap of two such boxes has gradients that drown
+# everything else.
 LEAST_SCORE, LEAST_SIDE = 0.05, 1.0
 
 
