@@ -20,6 +20,7 @@ from edgekd.data import DataSet, load_data
 from edgekd.devices.targets import resolve_target
 from edgekd.files import canonical_json, sha256, write_json, write_text
 from edgekd.models import count_macs, count_parameters
+from edgekd.options import Budget
 from edgekd.pipeline.evaluate import runs_in, save_array, validation_rows
 from edgekd.pipeline.files import served, write_files
 from edgekd.pipeline.folder import LOG, RECIPE, begin, run_folder
@@ -45,15 +46,11 @@ VERSION = 2
 PREDICTIONS, FLOAT_TWIN = "predictions-validation.npy", "float.onnx"
 # How many standard errors a two-sided interval of 95 % is wide.
 WIDTH = 2 * 1.959964
-FLOAT = "float32"
+FLOAT32 = "float32"
 
 
 class ScoredFile:
-    """A network's file with its predictions on the validation samples, in a folder, and what it costs on paper.
-
-    Attributes:
-        twin: the file with all layers in float, where a measured placement may choose that; else None.
-    """
+    """A network's file with its predictions on the validation samples, in a folder, and what it costs on paper."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -62,7 +59,20 @@ class ScoredFile:
         self.precision: str = about["precision"]
         self.size_bytes: int = about["size_bytes"]
         self.macs: int = about["macs"]
-        self.twin = folder / FLOAT_TWIN if about["twin"] else None
+        # Those of older searches have none.
+        self._twin = folder / FLOAT_TWIN if about.get("twin") else None
+
+    def twin_within(self, budget: Budget, teacher_bytes: int) -> Path | None:
+        """Return the file with all layers in float, or None where no measured placement may choose that.
+
+        Args:
+            budget: its bounds on the size are kept.
+            teacher_bytes: of the teacher's file.
+        """
+        largest = budget.largest_bytes(teacher_bytes)
+        if self._twin is None or (largest is not None and self._twin.stat().st_size > largest):
+            return None
+        return self._twin
 
     def evidence(self, data: DataSet) -> Evidence:
         """Return the evidence for the task's first metric on the validation samples."""
@@ -103,13 +113,13 @@ class CandidateNode(Node[ScoredFile]):
         path = folder / file.name
         rows = validation_rows(path, data, runs_in(file.profile), is_here(file.profile))
         save_array(folder / PREDICTIONS, rows)
-        twin = build_spec(float_twin(artifact.spec))
+        in_float = build_spec(float_twin(artifact.spec))
         about = {
             "file": file.name,
             "precision": file.precision,
             "size_bytes": path.stat().st_size,
-            "params": count_parameters(twin),
-            "macs": count_macs(twin, artifact.spec.inputs),
+            "params": count_parameters(in_float),
+            "macs": count_macs(in_float, artifact.spec.inputs),
             "twin": (folder / FLOAT_TWIN).exists(),
         }
         write_json(folder / METRICS, about)
@@ -162,7 +172,7 @@ def try_recipe(
         teacher, last = found[0], found[-1]
         compared = compare(data.task.metrics[0], teacher.evidence(data), last.evidence(data))
         low, high = compared.interval
-        costs = _deployed_costs(last, target, recipe.budget.largest_bytes(teacher.size_bytes)) if timed else None
+        costs = _deployed_costs(last, target, last.twin_within(recipe.budget, teacher.size_bytes)) if timed else None
         return Figures(
             value=compared.after,
             drop=compared.drop,
@@ -194,13 +204,12 @@ class _Costs(NamedTuple):
     size_bytes: int
 
 
-def _deployed_costs(last: ScoredFile, target: Target, largest_bytes: float | None) -> _Costs:
+def _deployed_costs(last: ScoredFile, target: Target, twin: Path | None) -> _Costs:
     """The costs of the file in int8 or of its twin in float, as a measured placement chooses between them."""
     found = _Costs(predicted_ms(last.file, last.precision, target), last.size_bytes)
-    size = last.twin.stat().st_size if last.twin else 0
-    if last.twin is None or found.ms is None or (largest_bytes is not None and size > largest_bytes):
+    if twin is None or found.ms is None:
         return found
-    in_float = _Costs(predicted_ms(last.twin, FLOAT, target), size)
+    in_float = _Costs(predicted_ms(twin, FLOAT32, target), twin.stat().st_size)
     return in_float if in_float.ms is not None and in_float.ms < found.ms else found
 
 
@@ -213,7 +222,7 @@ def predicted_ms(file: Path, precision: str, target: Target) -> float | None:
         return None
     with resolve_target(target.device) as place:
         table = LatencyTable(
-            "int8" if precision == "int8" else FLOAT, target.threads, target=place, runtime=target.runtime
+            "int8" if precision == "int8" else FLOAT32, target.threads, target=place, runtime=target.runtime
         )
         table.measure([REFERENCE])
         return network_ms(file, table)

@@ -47,6 +47,9 @@ def test_costs_are_those_of_the_file_that_a_measured_placement_chooses(
     found = try_recipe(free, tmp_path / "trial", toy_again, timed=True)
     folder = sorted((tmp_path / "trial/exports").iterdir())[-1]
     assert (found.ms, found.size_bytes) == (1, (folder / "float.onnx").stat().st_size)
+    last = ScoredFile(folder)
+    assert last.twin_within(Budget(), 1) == folder / "float.onnx"
+    assert last.twin_within(Budget(size_ratio=0.5), found.size_bytes) is None
     small = recipe.model_copy(update={"budget": Budget(size_mb=0.99 * found.size_bytes / 1e6)})
     found = try_recipe(small, tmp_path / "small", toy_again, timed=True)
     assert (found.ms, found.size_bytes) == (2, (folder / "model.onnx").stat().st_size)
