@@ -132,8 +132,10 @@ class FitRecord:
 
     @property
     def _is_timed(self) -> bool:
-        # A sweep, which chooses nothing, has times without a bound on them.
-        return self._has_times or is_timed(self.objective, self.budget.promises)
+        # A sweep, which chooses nothing, has times of its trials without a bound on them.
+        return any(each.figures and each.figures.ms for each in self.trials) or is_timed(
+            self.objective, self.budget.promises
+        )
 
     def _cost(self, figures: Figures) -> float:
         return cost_ratio(figures, self.objective, self._is_timed)

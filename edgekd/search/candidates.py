@@ -13,13 +13,16 @@ from edgekd.records.candidate_figures import Figures
 from edgekd.search.folder import CACHE, PRICES, TRIALS
 from edgekd.search.goal import Goal
 from edgekd.search.jobs import Jobs
-from edgekd.search.points import Points
+from edgekd.search.points import Points, is_placed_by_measurement
 from edgekd.search.study import Action, Price, TrainCandidate
 from edgekd.search.study_log import StudyLog
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.metric import Metric
 
 logger = get_logger(__name__)
+
+# Of a price: its costs are those of the file that a measured placement leaves. Older ones are those of all int8.
+DEPLOYED = "deployed"
 
 
 class TimeSpent:
@@ -73,8 +76,11 @@ class Candidates:
         """Start the job that ``action`` asks for."""
         assert isinstance(action, Price | TrainCandidate)
         if isinstance(action, Price):
-            number, path = self._numbered(PRICES, action, self.points.untrained(action.arm, action.share))
-            timed, filed = self.goal.is_timed, True
+            recipe = self.points.untrained(action.arm, action.share)
+            number, path = self._numbered(PRICES, action, recipe)
+            # Times decide which file a measured placement leaves, and so its size.
+            sized = self.goal.is_cost or bool(self.goal.bounds)
+            timed, filed = self.goal.is_timed or (sized and is_placed_by_measurement(recipe)), True
         else:
             at = (action.arm, action.share, action.level, action.choices)
             recipe = self.points.trial(*at)
@@ -123,7 +129,7 @@ class Candidates:
     def _record_price(self, action: Price, found: JsonObject) -> None:
         if "error" in found and not self.log.of("price") and found.get("kind") not in ("ModelError", "RecipeError"):
             raise EdgekdError(f"{found['error']}; {self.jobs.runner.log} has more")
-        figures = self._record("price", found, arm=action.arm, share=action.share)
+        figures = self._record("price", found, arm=action.arm, share=action.share, **{DEPLOYED: True})
         why = str(found.get("error")).partition(": ")[0]
         of = "time" if self.goal.is_timed else "size"
         words = f"{self.goal.cost(figures):.3f} of the teacher's {of}" if figures else why

@@ -12,7 +12,7 @@ from edgekd.records.candidate_figures import Figures
 from edgekd.report.load import load_report
 from edgekd.report.schema import Report
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
-from edgekd.search.candidates import CandidateJob, Candidates, TimeSpent, at_share, figures_of
+from edgekd.search.candidates import DEPLOYED, CandidateJob, Candidates, TimeSpent, at_share, figures_of
 from edgekd.search.folder import (
     CACHE,
     JOURNAL,
@@ -28,7 +28,7 @@ from edgekd.search.forecast import Forecast
 from edgekd.search.goal import LATENCY, Goal
 from edgekd.search.jobs import JobRunner, Jobs, run_timed
 from edgekd.search.launch import Worker
-from edgekd.search.points import Points, arm_space
+from edgekd.search.points import Points, arm_space, is_placed_by_measurement
 from edgekd.search.space import ARM, Space
 from edgekd.search.study import Action, Finish, Study, TrainCandidate
 from edgekd.search.study_log import StudyLog, search_key
@@ -97,6 +97,7 @@ class _Search:
         self.base: Recipe = space.base
         self.goal = goal_of(space)
         self.arms: list[ArmSpace] = [arm_space(arm) for arm in space.arms]
+        self.placed = {arm.name for arm in space.arms if is_placed_by_measurement(space.recipe({ARM: arm.name}))}
 
     def begin(self) -> None:
         key = _key(self.space)
@@ -196,6 +197,8 @@ class _Search:
     def study(self) -> Study:
         prices: dict[str, dict[float, Figures | None]] = {arm.name: {} for arm in self.arms}
         for entry in self.log.of("price"):
+            if entry["arm"] in self.placed and DEPLOYED not in entry:
+                continue
             prices[entry["arm"]][entry["share"]] = figures_of(entry)
         trials = list(map(_trial, self.log.of("trial")))
         return Study(

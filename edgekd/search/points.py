@@ -107,6 +107,11 @@ def _length(dimension: Dimension, along: float) -> int:
     return round(least * (high / least) ** along) if along or low else 0
 
 
+def is_placed_by_measurement(recipe: Recipe) -> bool:
+    """Tell whether the winner's file may be one in float, because its int8 layers are placed by measurement."""
+    return any(isinstance(stage, Quantize) and stage.placement == "measured" for stage in recipe.stages)
+
+
 def _gives_float(stage: Stage) -> bool:
     return stage.gives == "float"
 

@@ -139,6 +139,31 @@ def _without_seconds(line: bytes) -> bytes:
     return json.dumps(entry).encode()
 
 
+@pytest.mark.parametrize("placement", ["measured", "int8"])
+def test_costs_are_those_of_the_file_that_is_deployed_also_where_a_search_is_older(
+    open_recipe: Callable[..., Space], tmp_path: Path, placement: str
+) -> None:
+    open_recipe()
+    path, folder, timed = tmp_path / "recipe.yaml", tmp_path / "fit", []
+    text = RECIPE.replace("objective: latency", f"  - quantize: {{placement: {placement}}}\nobjective: size")
+    path.write_text(text)
+    space = open_space(path, ["budget.accuracy_drop=1.0"])
+
+    def run(job: str, **fields: Any) -> dict[str, Any]:
+        if job == "try" and Path(fields["recipe"]).parent.name == "prices":
+            timed.append(fields["timed"])
+        return FormulaWorker(tmp_path).run(job, **fields)
+
+    fit(space, folder, runner=FunctionRunner(run))
+    # Which file is placed is decided by times, also where the size is what is made best.
+    assert timed and set(timed) == {placement == "measured"}
+    journal, count = folder / "journal.jsonl", len(timed)
+    assert fit(space, folder, runner=FunctionRunner(run)).met and len(timed) == count
+    journal.write_text(journal.read_text().replace('"deployed": true, ', ""))
+    assert fit(space, folder, runner=FunctionRunner(run)).met
+    assert (len(timed) > count) == (placement == "measured")
+
+
 def test_several_at_a_time_find_what_one_at_a_time_finds(
     open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
