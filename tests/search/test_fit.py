@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -307,6 +307,30 @@ def test_what_fails_by_its_device_or_its_disk_is_tried_again(open_recipe: Callab
             fit(space, folder, runner=FunctionRunner(run))
         assert not [entry for entry in decisions(folder) if "error" in entry]
     result = fit(space, folder, runner=FunctionRunner(run))
+    assert result.met and result.summary["failed"] == 0 and result.summary["winner"]["arm"] == "resnet8"
+
+
+def test_what_fails_beside_another_job_ends_that_one_and_neither_is_recorded(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, folder, met, stopped = open_recipe(), tmp_path / "fit", Barrier(2, timeout=20), Event()
+    trials: list[str] = []
+
+    def run(job: str, **fields: Any) -> dict[str, Any]:
+        if job != "try" or Path(fields["recipe"]).parent.name != "trials" or stopped.is_set():
+            return FormulaWorker(tmp_path).run(job, **fields)
+        trials.append(fields["recipe"])
+        if met.wait() == 0:
+            return {"error": "the disk is full", "kind": "StorageError"}
+        assert stopped.wait(20)
+        return {"error": "ended by SIGTERM", "kind": KILLED}
+
+    runner = FunctionRunner(run, slots=2)
+    monkeypatch.setattr(runner, "stop", stopped.set)
+    with pytest.raises(EdgekdError, match="the disk is full; .* the same command tries it again"):
+        fit(space, folder, runner=runner)
+    assert len(trials) == 2 and not [entry for entry in decisions(folder) if entry["event"] == "trial"]
+    result = fit(space, folder, runner=runner)
     assert result.met and result.summary["failed"] == 0 and result.summary["winner"]["arm"] == "resnet8"
 
 
