@@ -47,6 +47,6 @@ def _likest(name: str, names: Sequence[str], cutoff: float) -> list[str]:
     return sorted((each for each in names if likeness[each][0] >= cutoff), key=likeness.__getitem__, reverse=True)
 
 
-def _likeness(name: str, other: str) -> tuple[float, int]:
+def _likeness(name: str, other: str) -> tuple[float, int, str]:
     matcher = SequenceMatcher(None, other, name)
-    return matcher.ratio(), matcher.find_longest_match().size
+    return matcher.ratio(), matcher.find_longest_match().size, other
