@@ -19,21 +19,16 @@ from typing import Any
 
 import psutil
 from common import finish, goal, options, say
+from small_search import small_search
 
 from edgekd.files import sha256_file
 
-RECIPE = """\
-name: toy
-data: {source: digits, train_limit: 400, test_limit: 100, batch_size: 50}
-teacher: {model: small_cnn, args: {width: 16}, train: {epochs: 8, lr: 0.1}}
-student: {choice: [teacher, {model: small_cnn, args: {width: 8}}]}
-stages:
-  - distill: {epochs: 8}
-  - prune: {macs: {search: [0.3, 0.9]}, round_to: 2, check_latency: false, epochs: 4}
+REST = """\
   - quantize: {epochs: 0, rungs: [ptq], placement: int8}
 budget: {accuracy_drop: 30, size_ratio: 0.9, latency_ratio: 9}
 objective: size
 """
+RECIPE = small_search(teacher=8, distill=8, prune=4) + REST
 SEARCH, TRAINING, MEASURING = "the search", "its training process", "a measuring process"
 PROCESSES = (SEARCH, TRAINING, MEASURING)
 WORDS = {TRAINING: "edgekd.search.worker", MEASURING: "edgekd.agent"}

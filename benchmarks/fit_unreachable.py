@@ -12,19 +12,11 @@ import fit_searches as searches
 import numpy as np
 from fit_grid import Grid
 from fit_searches import Case
+from small_search import small_search
 
 CASES = (Case("a gain of 5 points", -5.0), Case("1/2000 of the size", 2.0, {"size_ratio": 0.0005}))
 HOURS = 0.2
-RECIPE = """\
-name: toy
-data: {source: digits, train_limit: 400, test_limit: 100, batch_size: 50}
-teacher: {model: small_cnn, args: {width: 16}, train: {epochs: 2, lr: 0.1}}
-student: {choice: [teacher, {model: small_cnn, args: {width: 8}}]}
-stages:
-  - distill: {epochs: 2}
-  - prune: {macs: {search: [0.3, 0.9]}, round_to: 2, check_latency: false, epochs: 1}
-objective: size
-"""
+RECIPE = small_search(teacher=2, distill=2, prune=1) + "objective: size\n"
 BUDGETS = ("budget.accuracy_drop=-60", "budget={accuracy_drop: 30, size_ratio: 0.001}")
 
 

@@ -42,7 +42,10 @@ def listed(names: Sequence[str], everywhere: str = "") -> str:
 
 
 def _likest(name: str, names: Sequence[str], cutoff: float) -> list[str]:
-    """Of equally close names the one with more in one piece comes first: resnet20 before resnet32 for resnet21."""
+    """Sort the names that are close enough: of equally close ones that with more in one piece comes first.
+
+    For resnet21 that is resnet20, and resnet32 after it.
+    """
     likeness = {each: _likeness(name, each) for each in names}
     return sorted((each for each in names if likeness[each][0] >= cutoff), key=likeness.__getitem__, reverse=True)
 

@@ -172,17 +172,19 @@ def try_recipe(
         teacher, last = found[0], found[-1]
         compared = compare(data.task.metrics[0], teacher.evidence(data), last.evidence(data))
         low, high = compared.interval
-        costs = _deployed_costs(last, target, last.twin_within(recipe.budget, teacher.size_bytes)) if timed else None
+        costs = _Costs(None, last.size_bytes)
+        if timed:
+            costs = _deployed_costs(last, target, last.twin_within(recipe.budget, teacher.size_bytes))
         return Figures(
             value=compared.after,
             drop=compared.drop,
             error=(high - low) / WIDTH,
             n=compared.n,
-            size_bytes=costs.size_bytes if costs else last.size_bytes,
+            size_bytes=costs.size_bytes,
             teacher_size_bytes=teacher.size_bytes,
             macs=last.macs,
             teacher_macs=teacher.macs,
-            ms=costs.ms if costs else None,
+            ms=costs.ms,
             teacher_ms=(teacher_ms or predicted_ms(teacher.file, teacher.precision, target)) if timed else None,
         )
 

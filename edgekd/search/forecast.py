@@ -192,7 +192,7 @@ class Forecast:
 
 
 def _costs(arm: ArmSpace) -> int:
-    """How many networks its costs are asked of."""
+    """Return the number of networks that are priced for it."""
     return COSTS_OF_CUT if arm.is_cut else 1
 
 

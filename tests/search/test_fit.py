@@ -228,9 +228,11 @@ def test_a_job_that_its_search_ends_is_not_tried_again() -> None:
         assert stopped.wait(10)
         return {"error": "ended by SIGKILL", "kind": KILLED}
 
-    runner = FunctionRunner(run)
-    runner.stop = stopped.set  # type: ignore[method-assign]
-    with Jobs[str](runner) as jobs:
+    class Runner(FunctionRunner):
+        def stop(self) -> None:
+            stopped.set()
+
+    with Jobs[str](Runner(run)) as jobs:
         jobs.start("a", "try")
         assert begun.wait(10)
     assert tried == ["try"]
