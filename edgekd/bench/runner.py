@@ -22,7 +22,7 @@ from edgekd.bench.records import (
     MeasurementWarning,
 )
 from edgekd.bench.runtimes import session_place
-from edgekd.bench.undisturbed import MOST_TAKEN, costs, paired_costs, taken_share
+from edgekd.bench.undisturbed import MOST_TAKEN, Samples, costs, paired_costs, taken_share
 from edgekd.bench.validity import OTHERS_TOOK_TIME
 from edgekd.errors import MeasurementError
 from edgekd.machine_lock import timing
@@ -130,14 +130,30 @@ def is_enough(plan: Plan, launches: Sequence[Launch]) -> bool:
 
 def is_counted(plan: Plan, launches: Sequence[Launch], name: str) -> bool:
     """Tell whether others left enough rounds alone; where they did not, a quiet moment may come."""
-    counted = [len(costs(launch.costing[name])) for launch in launches]
+    counted = counted_rounds(plan, launches, name)
     enough = min(MIN_COUNTED_ROUNDS, sum(len(launch.costing[name]) for launch in launches))
-    taken = taken_share(block for launch in launches for block in launch.costing[name])
     return (
-        taken <= MOST_TAKEN
+        most_taken(plan, launches, name) <= MOST_TAKEN
         and sum(counted) >= enough
         and sum(map(bool, counted)) >= min(plan.launches, MIN_LAUNCHES, len(launches))
     )
+
+
+def counted_rounds(plan: Plan, launches: Sequence[Launch], name: str) -> list[int]:
+    """Return the rounds of each launch that count for ``name`` and, where there is one, for its reference too.
+
+    A ratio is of rounds that both share: enough rounds of each, of which few are the same, are not enough for it.
+    """
+    return [len(ours) for ours, _ in pairs_of(launches, name, plan.reference or name)]
+
+
+def most_taken(plan: Plan, launches: Sequence[Launch], name: str) -> float:
+    compared = {name, plan.reference or name}
+    return max(taken_share(block for launch in launches for block in launch.costing[each]) for each in compared)
+
+
+def pairs_of(launches: Sequence[Launch], name: str, other: str) -> list[tuple[list[Samples], list[Samples]]]:
+    return [paired_costs(launch.costing[name], launch.costing[other]) for launch in launches]
 
 
 def affordable(plan: Plan, launches: Sequence[Launch]) -> int:
@@ -165,8 +181,7 @@ def is_decided(plan: Plan, launches: Sequence[Launch], name: str) -> bool:
 def ratio(plan: Plan, launches: Sequence[Launch], name: str) -> tuple[float, tuple[float, float] | None]:
     """Return the ratio of the costs of ``name`` and of the reference, over launches with rounds that count for both."""
     assert plan.reference is not None
-    pairs = [paired_costs(launch.costing[name], launch.costing[plan.reference]) for launch in launches]
-    known = [(ours, theirs) for ours, theirs in pairs if ours]
+    known = [(ours, theirs) for ours, theirs in pairs_of(launches, name, plan.reference) if ours]
     return ratio_over_launches([ours for ours, _ in known], [theirs for _, theirs in known], plan.seed)
 
 
@@ -226,8 +241,7 @@ def cost(launches: Sequence[Launch], name: str) -> CostSummary | None:
 
 def vs_reference(plan: Plan, launches: Sequence[Launch], name: str) -> LatencyRatio | None:
     """Return the ratio to the plan's reference; None for the reference itself, and where no round counts for both."""
-    reference = plan.reference
-    if reference in (None, name) or not all(costs_of(launches, each) for each in (name, reference) if each):
+    if plan.reference in (None, name) or not any(counted_rounds(plan, launches, name)):
         return None
     return LatencyRatio(*ratio(plan, launches, name))
 
@@ -289,13 +303,12 @@ def sample_warnings(launches: Sequence[Launch], name: str) -> list[MeasurementWa
 
 
 def counted_warnings(plan: Plan, launches: Sequence[Launch], name: str) -> list[MeasurementWarning]:
-    unclear = [each for each in (name, plan.reference) if each and not is_counted(plan, launches, each)]
-    if not unclear:
+    if is_counted(plan, launches, name):
         return []
-    counted = min(len(costs_of(launches, each)) for each in unclear)
+    counted = sum(counted_rounds(plan, launches, name))
     total = sum(len(launch.costing[name]) for launch in launches)
     fewer = "measure on 1 thread, where their part can be told apart, " if plan.threads > 1 else ""
-    share = max(taken_share(block for launch in launches for block in launch.costing[each]) for each in unclear)
+    share = most_taken(plan, launches, name)
     found = (
         f"others took {share:.0%} of the time, and every inference found its caches cold"
         if share > MOST_TAKEN

@@ -191,6 +191,29 @@ def test_beside_so_many_that_caches_are_cold_it_is_not_measured(undecided):
     assert runner.counted_warnings(undecided, [shielded] * 8, "heavy1") == []
 
 
+def disturbed_in_turns(shared: int) -> Launch:
+    """A launch of eight rounds on a pool: others hit one file in the even rounds, the other in the odd ones."""
+    whole = TimedBlock([1_000_000] * 10, pool=1)
+    hit = whole._replace(waited_ns=9_000_000, switches=9)
+    turns = [[whole, hit] * 4, [hit, whole] * 4]
+    turns = [[whole] * shared + each[shared:] for each in turns]
+    return Launch({}, dict(zip(("light", "heavy1"), turns, strict=True)), {}, QUIET)
+
+
+@pytest.mark.parametrize("shared, counted", [(0, 0), (1, 8), (8, 64)])
+def test_a_ratio_counts_the_rounds_that_both_files_share(undecided, shared, counted):
+    """Enough rounds of each file, of which none is the same, leave no ratio: to say so is no error."""
+    launches = [disturbed_in_turns(shared) for _ in range(8)]
+    assert sum(runner.counted_rounds(undecided, launches, "light")) == (64 if shared == 8 else 32)
+    assert sum(runner.counted_rounds(undecided, launches, "heavy1")) == counted
+    assert runner.counted_warnings(undecided, launches, "light") == []
+    codes = [warning.code for warning in runner.counted_warnings(undecided, launches, "heavy1")]
+    assert codes == ([] if shared == 8 else ["others_took_time"])
+    ratio = runner.vs_reference(undecided, launches, "heavy1")
+    assert (ratio and ratio.ratio) == (1.0 if counted else None)
+    assert is_enough(undecided, launches) == (shared == 8)
+
+
 def test_it_goes_on_while_a_median_is_vague(undecided):
     clear = [launch(light=1.0, heavy1=2.0) for _ in range(8)]
     assert is_enough(undecided, clear)
