@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from itertools import product
 from statistics import median
 from typing import Any
 
@@ -16,9 +17,10 @@ from edgekd.stats.proportion import wilson_interval
 LOADS = {"quiet": 0, "busy-1": 1, "busy-2": 2, "busy-4": 4, "busy-8": 8, "compile": 2}
 # Layers of the reference and of the model.
 PAIRS = {"1:1": (20, 20), "1:3": (20, 60), "1:15": (10, 150)}
+THREADS = (1, 2)
 PLANTED = "1:1.05"
 WAYS = ("here", "ssh")
-HOLDS, INVALID, FOUND, ENOUGH = 0.93, 0.1, 0.95, 20
+HOLDS, INVALID, FOUND, EACH, ENOUGH = 0.93, 0.1, 0.95, 40, 20
 
 Figures = dict[str, Any]
 
@@ -36,11 +38,15 @@ class Cell:
     def name(self) -> str:
         return f"{self.load}/{self.pair}/{self.threads}/{self.way}"
 
+    def comparisons(self, each: int) -> int:
+        """Return how many it takes where others take ``each``; the planted slowdown takes as many as a load."""
+        return each * len(PAIRS) * len(THREADS) if self.pair == PLANTED else each
+
 
 def cells(patterns: Sequence[str]) -> list[Cell]:
     """Return the cells whose names match one of ``patterns``, the planted slowdown among them."""
     every = [
-        *(Cell(load, pair, threads, way) for load in LOADS for pair in PAIRS for threads in (1, 2) for way in WAYS),
+        *(Cell(load, pair, threads, way) for load in LOADS for pair in PAIRS for threads in THREADS for way in WAYS),
         Cell("quiet", PLANTED, 1, "here"),
     ]
     return [cell for cell in every if any(fnmatchcase(cell.name, pattern) for pattern in patterns)]
@@ -49,30 +55,35 @@ def cells(patterns: Sequence[str]) -> list[Cell]:
 def truth_of(readings: Sequence[Figures]) -> Figures:
     """Return the quiet ratio of one pair from all ``readings`` of it, long ones, before and after the comparisons.
 
-    Its interval reaches over those of all readings; ``moved`` says that two of them do not overlap.
+    It is their geometric mean. Its interval is that of a mean of independent readings, so that it narrows with each;
+    ``moved`` says that two of them do not overlap.
     """
     ends = [each["ci95"] for each in readings]
-    lowest, highest = min(low for low, _ in ends), max(high for _, high in ends)
+    reach = math.sqrt(sum(math.log(high / low) ** 2 for low, high in ends)) / (2 * len(readings))
+    ratio = math.exp(sum(math.log(each["ratio"]) for each in readings) / len(readings))
     return {
-        "ratio": math.exp(sum(math.log(each["ratio"]) for each in readings) / len(readings)),
-        "ci95": [lowest, highest],
+        "ratio": ratio,
+        "ci95": [ratio * math.exp(-reach), ratio * math.exp(reach)],
         "moved": max(low for low, _ in ends) > min(high for _, high in ends),
-        "valid": all(each["valid"] for each in readings),
         "readings": list(readings),
     }
 
 
 def summary(cell: Cell, results: Sequence[Figures], truth: Figures | None) -> Figures:
-    """Return what the comparisons of a cell come to; without a truth, how many found the model slower."""
+    """Return what the comparisons of a cell come to; without a truth, how many found the model slower.
+
+    A comparison is right if it holds the truth or is invalid; one that ended in an error is neither.
+    """
     n, valid = len(results), [each for each in results if each["valid"]]
+    failed = sum("error" in each for each in results)
     if truth is None:
         holds: Callable[[Figures], bool] = is_slower
     else:
         holds = overlaps(truth["ci95"])
-    held, invalid = sum(map(holds, valid)), n - len(valid)
+    held, invalid = sum(map(holds, valid)), n - len(valid) - failed
     found = {
         **asdict(cell),
-        **{"n": n, "held": held, "invalid": invalid, "refused": sum("refused" in each for each in results)},
+        **{"n": n, "held": held, "invalid": invalid, "failed": failed},
         **{"share": (held + invalid) / n, "share_ci95": list(wilson_interval(held + invalid, n))},
         **{"invalid_share": invalid / n, "seconds": median(each["seconds"] for each in results)},
         "launches_at_real_time": sum(each.get("real_time", False) for each in results),
@@ -86,9 +97,32 @@ def summary(cell: Cell, results: Sequence[Figures], truth: Figures | None) -> Fi
         "median_width": middle((each["ci95"][1] - each["ci95"][0]) / each["ratio"] for each in valid if each["ci95"]),
         "median_error": middle(abs(each["ratio"] / truth["ratio"] - 1) for each in valid),
         "wall_median_error": middle(abs(each["ratio"] / truth["ratio"] - 1) for each in walls),
-        "wall_share": sum(map(overlaps(truth["ci95"]), walls)) / n,
+        "wall_held": sum(map(overlaps(truth["ci95"]), walls)),
+        "walls": len(walls),
         "median_taken": middle(max(each["taken"]) for each in results if "taken" in each),
     }
+
+
+def by_load(found: Sequence[Figures]) -> list[Figures]:
+    """Return what the comparisons of all pairs and threads beside one load come to, for each way."""
+    pooled = []
+    for way, load in product(WAYS, LOADS):
+        alike = [each for each in found if (each["load"], each["way"]) == (load, way) and each["pair"] != PLANTED]
+        if not alike:
+            continue
+        counts = {
+            key: sum(each[key] for each in alike)
+            for key in ("n", "held", "held_at_centre", "invalid", "failed", "wall_held", "walls")
+        }
+        n, invalid, right = counts["n"], counts["invalid"], counts["held"] + counts["invalid"]
+        pooled.append(
+            {
+                **{"load": load, "way": way, "cells": len(alike), **counts},
+                **{"share": right / n, "share_ci95": list(wilson_interval(right, n))},
+                **{"invalid_share": invalid / n, "invalid_ci95": list(wilson_interval(invalid, n))},
+            }
+        )
+    return pooled
 
 
 def middle(values: Iterable[float]) -> float | None:
@@ -106,17 +140,24 @@ def is_slower(one: Figures) -> bool:
 
 
 def goals(found: Sequence[Figures], truths: Iterable[Figures], work: float | None) -> list[dict[str, Any]]:
-    """Return the goals of each way, over its cells with enough comparisons; ``work`` is that of the planted pair."""
+    """Return the goals of each way, where comparisons are enough; ``work`` is that of the planted pair."""
     known = list(truths)
-    wanted = [goal("quiet ratios that others left measurable", len(known), sum(each["valid"] for each in known))]
-    for way in WAYS:
-        here = [each for each in found if each["way"] == way and each["n"] >= ENOUGH and each["pair"] != PLANTED]
-        if here:
-            least = min(each["share"] for each in here)
-            wanted.append(goal(f"{way}: least share of a cell that holds the quiet ratio or is invalid", HOLDS, least))
-        if shared := [each["invalid_share"] for each in here if LOADS[each["load"]] <= len(usable_cpus())]:
-            name = f"{way}: largest invalid share with up to one busy process per core"
-            wanted.append(goal(name, INVALID, max(shared), at_most=True))
+    stayed = sum(not each["moved"] for each in known)
+    wanted = [
+        goal("comparisons of each cell", EACH, min(each["n"] for each in found)),
+        goal("comparisons that ended in an error", 0, sum(each["failed"] for each in found), at_most=True),
+        goal("quiet ratios that stayed from reading to reading", len(known), stayed),
+    ]
+    comparisons = [each for each in found if each["pair"] != PLANTED]
+    for what, groups in (("cell", comparisons), ("load", by_load(found))):
+        for way in WAYS:
+            here = [each for each in groups if each["way"] == way and each["n"] >= ENOUGH]
+            if here:
+                name = f"{way}: least share of a {what} that holds the quiet ratio or is invalid"
+                wanted.append(goal(name, HOLDS, min(each["share"] for each in here)))
+            if shared := [each["invalid_share"] for each in here if LOADS[each["load"]] <= len(usable_cpus())]:
+                name = f"{way}: largest invalid share of a {what} with up to one busy process per core"
+                wanted.append(goal(name, INVALID, max(shared), at_most=True))
     wanted += [
         goal("share of planted slowdowns found", FOUND, each["held"] / each["n"])
         for each in found
@@ -126,19 +167,3 @@ def goals(found: Sequence[Figures], truths: Iterable[Figures], work: float | Non
         wanted.append(goal("planted work by instruction counts, at least", 1.045, work))
         wanted.append(goal("planted work by instruction counts, at most", 1.055, work, at_most=True))
     return wanted
-
-
-def contrast(found: Sequence[Figures]) -> Figures:
-    """Return what intervals of wall times' ratios would have held, and all cells together."""
-    figures: Figures = {}
-    for way in WAYS:
-        here = [each for each in found if each["way"] == way and each["n"] >= ENOUGH and "wall_share" in each]
-        if here:
-            total = sum(each["n"] for each in here)
-            figures[way] = {
-                "least_share_of_wall_ratios": min(each["wall_share"] for each in here),
-                "share_of_wall_ratios": sum(each["wall_share"] * each["n"] for each in here) / total,
-                "share_of_cost_ratios": sum(each["held"] + each["invalid"] for each in here) / total,
-                "worst_cell": min(here, key=lambda each: each["share"]),
-            }
-    return figures

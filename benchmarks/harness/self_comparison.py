@@ -12,9 +12,11 @@ Each comparison goes the way of ``edgekd bench A --against B``, early stopping a
 recorded). Loads take turns, so that what the machine does over the hours meets all of them. A cell is called
 LOAD/PAIR/THREADS/WAY, and ``--cells 'busy-*/1:15/1/here'`` takes those that match. With ``--json FILE`` results are
 kept as they come in FILE's .part.jsonl: a run that was stopped, or that ``--minutes`` ended, goes on from there, and
-one of more cells or of more comparisons ``--each`` uses those of some cells.
+one of more cells or of more comparisons ``--each`` uses those of some cells. Without that file a run goes on from FILE
+itself, if FILE has fewer comparisons of a cell and is of the same processor.
 """
 
+import json
 import random
 import sys
 import tempfile
@@ -27,14 +29,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import finish, options, say
-from harness.cells import LOADS, PAIRS, PLANTED, Cell, cells, contrast, goals, summary, truth_of
+from harness.cells import EACH, LOADS, PAIRS, PLANTED, Cell, by_load, cells, goals, summary, truth_of
 from harness.planted import instructions, repeated_convs
 from neighbours import busy, compiling
 from repeats import keep, lines
 from rich.console import Console
 from rich.table import Table
 
-from edgekd.bench import Plan, Workload
+from edgekd.bench import Plan, Workload, fingerprint
 from edgekd.bench.target import LocalTarget
 from edgekd.devices.registry import Device
 from edgekd.devices.targets import RemoteTarget
@@ -42,7 +44,7 @@ from edgekd.errors import EdgekdError
 from edgekd.formatting import ABSENT
 from edgekd.stats.ratios import ratio_over_launches
 
-EACH, QUICK_EACH, SEED = 40, 2, 0
+QUICK_EACH, SEED = 2, 0
 # Without the planted slowdown: its instructions are counted for most of a minute.
 QUICK_CELLS = ["quiet/1:15/1/ssh", "busy-4/1:15/1/here", "busy-2/1:1/2/here"]
 # 0.1 ms a layer: 9 KiB of weights each and small images, so that neighbours do not take the cache away.
@@ -79,8 +81,8 @@ def main() -> None:
         sys.exit(
             f"no cell is called {' or '.join(arguments.cells)}; one is called {Cell('busy-2', '1:3', 1, 'here').name}"
         )
-    kept = Kept(arguments.json and arguments.json.with_suffix(".part.jsonl"), QUICK_LONG if quick else LONG)
     each = arguments.each or (QUICK_EACH if quick else EACH)
+    kept = Kept(arguments.json, each, QUICK_LONG if quick else LONG)
     pairs = sorted({(cell.pair, cell.threads) for cell in wanted if cell.pair != PLANTED})
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.out)))
@@ -93,7 +95,7 @@ def main() -> None:
         complete = take_comparisons(kept, present, each, files, targets, folder, latest)
         take_truths(kept, pairs, files)
     truths = {f"{pair}/{threads}": truth_of(kept.truths(pair, threads)) for pair, threads in pairs}
-    taken = {cell: kept.comparisons(cell)[:each] for cell in present}
+    taken = {cell: kept.comparisons(cell)[: cell.comparisons(each)] for cell in present}
     found = [summary(cell, ones, truths.get(f"{cell.pair}/{cell.threads}")) for cell, ones in taken.items() if ones]
     show(found)
     for name in (name for name, truth in truths.items() if truth["moved"]):
@@ -106,7 +108,7 @@ def main() -> None:
         **{"settings": SETTINGS, "settings_of_quiet_ratios": kept.long, "each": each, "complete": complete},
         **{"sched_autogroup": AUTOGROUP.read_text().strip() if AUTOGROUP.exists() else None},
         **{"absent": sorted({cell.way for cell in wanted} - set(targets)), "minutes": (monotonic() - started) / 60},
-        **{"cells": found, "contrast": contrast(found), "quiet_ratios": truths, "planted_work": work},
+        **{"cells": found, "loads": by_load(found), "quiet_ratios": truths, "planted_work": work},
         **{"comparisons": [one for ones in taken.values() for one in ones]},
     }
     finish(arguments, figures, goals(found, truths.values(), work))
@@ -115,13 +117,19 @@ def main() -> None:
 class Kept:
     """The results so far, in a file of a line each; those of other settings are left aside."""
 
-    def __init__(self, path: Path | None, long: dict[str, Any]):
-        self.path, self.long = path, long
-        self.results = [one for one in lines(path) if one["settings"] in (SETTINGS, long)]
+    def __init__(self, record: Path | None, each: int, long: dict[str, Any]):
+        self.path, self.long = record and record.with_suffix(".part.jsonl"), long
+        self.cpu: str = fingerprint().to_json()["cpu"]["model"]
+        if record and self.path and not self.path.exists():
+            for one in recorded(record, each):
+                keep(self.path, one)
+        self.results = [one for one in lines(self.path) if one["settings"] in (SETTINGS, long)]
+        if others := {one["cpu"] for one in self.results} - {self.cpu}:
+            sys.exit(f"{self.path} is of another processor, {others.pop()} and not {self.cpu}: give another --json")
 
     def add(self, result: Result) -> None:
-        self.results.append(result)
-        keep(self.path, result)
+        self.results.append({"cpu": self.cpu, **result})
+        keep(self.path, self.results[-1])
 
     def truths(self, pair: str, threads: int) -> list[Result]:
         return [one for one in self.results if one["cell"] == [pair, threads]]
@@ -132,6 +140,14 @@ class Kept:
     def forget(self) -> None:
         if self.path:
             self.path.unlink(missing_ok=True)
+
+
+def recorded(path: Path, each: int) -> list[Result]:
+    """Return the readings and comparisons of a record that a run of ``each`` comparisons a cell goes on from."""
+    record = json.loads(path.read_text()) if path.exists() else {}
+    if "loads" not in record or (record["complete"] and record["each"] >= each):
+        return []
+    return [*(one for truth in record["quiet_ratios"].values() for one in truth["readings"]), *record["comparisons"]]
 
 
 def write_files(folder: Path) -> Files:
@@ -174,7 +190,7 @@ def take_truths(kept: Kept, pairs: list[tuple[str, int]], files: Files) -> None:
     for pair, threads in pairs:
         say(f"the quiet ratio of {pair} on {threads} threads")
         reading = compared(files[pair], threads, SEED, kept.long, LocalTarget())
-        if reading.get("ci95"):
+        if reading["valid"]:
             kept.add({"cell": [pair, threads], **reading})
         elif not kept.truths(pair, threads):
             sys.exit(f"{pair} on {threads} threads: what others take leaves no quiet ratio; stop them, and start again")
@@ -183,11 +199,16 @@ def take_truths(kept: Kept, pairs: list[tuple[str, int]], files: Files) -> None:
 def take_comparisons(
     kept: Kept, wanted: list[Cell], each: int, files: Files, targets: Targets, folder: Path, latest: float
 ) -> bool:
-    """Compare in rounds over the loads, one comparison of each cell a round; tell whether all were made in time."""
-    for number in range(each):
+    """Compare in rounds over the loads, a comparison of each cell a round; tell whether all were made in time."""
+    rounds = max(cell.comparisons(each) for cell in wanted)
+    for number in range(rounds):
         order = random.Random(f"{SEED} {number}")
         for load in order.sample(list(LOADS), len(LOADS)):
-            there = [cell for cell in wanted if cell.load == load and len(kept.comparisons(cell)) <= number]
+            there = [
+                cell
+                for cell in wanted
+                if cell.load == load and len(kept.comparisons(cell)) <= number < cell.comparisons(each)
+            ]
             if not there:
                 continue
             with loaded(load, folder):
@@ -196,7 +217,7 @@ def take_comparisons(
                         return False
                     result = compared(files[cell.pair], cell.threads, number, SETTINGS, targets[cell.way])
                     kept.add({"cell": cell.name, "number": number, **result})
-        say(f"round {number + 1} of {each}")
+        say(f"round {number + 1} of {rounds}")
     return True
 
 
@@ -213,7 +234,7 @@ def compared(
     try:
         records = target.latency(plan)
     except EdgekdError as error:
-        return {"settings": settings, "refused": str(error), "valid": False, "seconds": monotonic() - started}
+        return {"settings": settings, "error": str(error), "valid": False, "seconds": monotonic() - started}
     ours, theirs = records["model"], records["reference"]
     ratio, costs = ours.latency_vs_reference, [record.cost_ms for record in (theirs, ours)]
     wall, wall_interval = ratio_over_launches(ours.raw_ns, theirs.raw_ns, seed)
@@ -238,7 +259,7 @@ def show(found: list[Result]) -> None:
         "Cell", "n", "Right", "Invalid", "95 % of right", "Error", "Wall right", "Wall error", "Taken", "s each"
     )
     for one in found:
-        wall = f"{one['wall_share']:.0%}" if "wall_share" in one else ABSENT
+        wall = f"{one['wall_held']} of {one['walls']}" if "walls" in one else ABSENT
         table.add_row(
             "/".join(str(one[key]) for key in ("load", "pair", "threads", "way")),
             *(str(one["n"]), str(one["held"]), str(one["invalid"]), "{:.0%}–{:.0%}".format(*one["share_ci95"])),
