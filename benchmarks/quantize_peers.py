@@ -30,6 +30,7 @@ from rich.table import Table
 
 from edgekd.artifact_cache import ArtifactCache
 from edgekd.bench import LatencyRecord, Plan, Workload, fingerprint, measure
+from edgekd.bench.quiet_moment import must_tell, when_quiet
 from edgekd.errors import MeasurementError
 from edgekd.files import canonical_json, make_folder, sha256, sha256_file, write_json
 from edgekd.formatting import ABSENT, significant
@@ -56,7 +57,11 @@ def timed(
     store: ArtifactCache,
     workload_of: Callable[[str, Path], Workload] = workload_in_onnxruntime,
 ) -> dict[str, Any]:
-    """Latency of every file of a network, measured now or before on this machine."""
+    """Latency of every file of a network, measured now or before on this machine.
+
+    Raises:
+        MeasurementError: others took so much of the processors that no cost can be told; nothing is kept.
+    """
     files = {method: entry.file for method, entry in entries.items() if entry.file is not None}
     here = fingerprint().to_json()
     machine = {key: here[key] for key in ("cpu", "packages", "kernel")}
@@ -66,7 +71,8 @@ def timed(
     def fill(new: Path) -> None:
         say(f"  {name}: timing of {', '.join(files)}")
         workloads = {method: workload_of(method, file) for method, file in files.items()}
-        records = measure(Plan(workloads, OURS if OURS in workloads else FLOAT, **settings))
+        records = when_quiet(measure, Plan(workloads, OURS if OURS in workloads else FLOAT, **settings))
+        must_tell(records, name)
         write_json(new / "latency.json", {method: kept_of(record) for method, record in records.items()})
 
     folder = store.keep(name, key, fill)
@@ -101,7 +107,7 @@ def row(name: str, entries: dict[str, Entry], latency: dict[str, Any], peers: Se
 def ratio(latency: dict[str, Any], other: str) -> dict[str, Any]:
     """edgekd's cost over that of ``other``; of latencies in records that are older than costs."""
     against = latency[other].get("latency_vs_reference")
-    if "cost_ms" in latency[other] and "latency_vs_reference" not in latency[OURS]:
+    if "cost_ms" in latency[OURS]:
         if against is None:
             raise MeasurementError(f"others left no ratio of {OURS} to {other}: stop them, and run it again")
         ends = against.get("ci95")
@@ -156,7 +162,12 @@ def goals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             surely = over[BFLOAT16].get("ci95", [over[BFLOAT16]["ratio"]])[0]
             found.append(goal(f"{name}: time over the float file's in bfloat16, surely", 1.0, surely, at_most=True))
     missing = sum("edgekd_over" not in entry for entry in rows)
-    return [*found, goal("networks without a file of edgekd's that runs", 0, missing, at_most=True)]
+    alone = sum("fastest_peer" not in entry for entry in rows)
+    return [
+        *found,
+        goal("networks without a file of edgekd's that runs", 0, missing, at_most=True),
+        goal("networks without a peer's file that runs", 0, alone, at_most=True),
+    ]
 
 
 def main() -> None:
