@@ -59,7 +59,7 @@ logger = get_logger(__name__)
 
 VERSION = 7
 # Goes up with the rule that placements are chosen by.
-PLACING = 2
+PLACING = 3
 # Predictions that agree on fewer samples than this are looked into.
 LEAST_AGREEMENT = 0.995
 DEPARTURE_SAMPLES = 64

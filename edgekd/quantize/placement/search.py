@@ -18,6 +18,7 @@ from edgekd.errors import EdgekdError, ExportError, StorageError
 from edgekd.files import canonical_json, is_file, read_object, sha256, temporary_folder, write_bytes, write_json
 from edgekd.profiles import runtime_of
 from edgekd.progress import counted, long_step
+from edgekd.quantize.placement.cheapest import Costs, cheapest
 from edgekd.quantize.placement.choice import (
     FLOAT,
     INT8,
@@ -27,12 +28,12 @@ from edgekd.quantize.placement.choice import (
     PlacementResult,
     choose_placement,
 )
-from edgekd.quantize.placement.segments import Costs, Segment, cheapest, segments_of
+from edgekd.quantize.placement.regions import Partition, Region, partition
 from edgekd.runtime import RUNTIMES, Runtime
 from edgekd.tasks.metric import Evidence
 from edgekd.user_cache import cache_folder, made_once
 
-VERSION = 2
+VERSION = 3
 EVERYTHING = ("",)
 RUNS = 20  # of each candidate, for the times of its layers
 # Approximate costs of quantising or dequantising an element; each cost gives a candidate to time.
@@ -54,7 +55,7 @@ def search_placement(
     """Time placements of ``model``, interleaved, and choose one by :mod:`edgekd.quantize.placement.choice`.
 
     Candidates are all layers in int8, all in float, and for several conversion costs the fastest placement of the
-    network's segments, by the runtime's own times for each layer in int8 and in float.
+    network's regions, by the runtime's own times for each layer in int8 and in float.
 
     Args:
         model: with a Q/DQ pair at every fake-quant, as for :func:`edgekd.deploy.deploy`.
@@ -154,25 +155,39 @@ def _write(model: ModelProto, target: str, keep_float: Collection[str], path: Pa
 def _by_profile(
     model: ModelProto, paths: dict[str, Path], runtime: Runtime, threads: int, at: TimingTarget
 ) -> dict[str, tuple[str, ...]]:
-    segments = segments_of(ir.from_proto(model))
     layer_times = runtime.part("profile").layer_times
-    times = {name: _per_segment(layer_times(path, threads, RUNS, at), segments) for name, path in paths.items()}
+    in_int8, in_float = (layer_times(paths[name], threads, RUNS, at) for name in (INT8, FLOAT))
+    return mixed_placements(partition(ir.from_proto(model)), in_int8, in_float)
+
+
+def mixed_placements(
+    parts: Partition, in_int8: Sequence[LayerTime], in_float: Sequence[LayerTime]
+) -> dict[str, tuple[str, ...]]:
+    """Return by name, for each conversion cost, the nodes that stay in float in the fastest placement.
+
+    All int8, all float, and what a smaller cost gives already are left out.
+
+    Args:
+        in_int8: the layers of the network with all of them in int8.
+        in_float: the same with all of them in float.
+    """
+    spent = [_per_region(layers, parts.regions) for layers in (in_int8, in_float)]
     found: dict[str, tuple[str, ...]] = {}
     for price in CONVERSION_NS:
-        change = [segment.width * price / 1e6 for segment in segments]
-        in_float = cheapest(Costs(times[INT8], times[FLOAT], change))
+        change = [boundary.width * price / 1e6 for boundary in parts.boundaries]
+        are_float = cheapest(parts.boundaries, Costs(*spent, change))
         kept = tuple(
-            name for segment, is_float in zip(segments, in_float, strict=True) if is_float for name in segment.nodes
+            name for region, is_float in zip(parts.regions, are_float, strict=True) if is_float for name in region.nodes
         )
-        if 0 < sum(in_float) < len(segments) and kept not in found.values():
+        if 0 < sum(are_float) < len(parts.regions) and kept not in found.values():
             found[f"mixed-{price:g}"] = kept
     return found
 
 
-def _per_segment(layers: Sequence[LayerTime], segments: list[Segment]) -> list[float]:
-    """Add up times by segment; a Q/DQ step counts for the segment of its layer, or of the layer before it."""
-    where = {name: index for index, segment in enumerate(segments) for name in (*segment.nodes, *segment.layers)}
-    spent = [0.0] * len(segments)
+def _per_region(layers: Sequence[LayerTime], regions: Sequence[Region]) -> list[float]:
+    """Add up times by region; a Q/DQ step counts for the region of its layer, or of the layer before it."""
+    where = {name: index for index, region in enumerate(regions) for name in (*region.nodes, *region.layers)}
+    spent = [0.0] * len(regions)
     for layer in layers:
         own, _, after = layer.name.partition(" after ")
         for name in (own, own.rpartition("/")[0], after):
