@@ -171,11 +171,11 @@ def mixed_placements(
         in_int8: the layers of the network with all of them in int8.
         in_float: the same with all of them in float.
     """
-    spent = [_per_region(layers, parts.regions) for layers in (in_int8, in_float)]
+    int8, float32 = (_per_region(layers, parts.regions) for layers in (in_int8, in_float))
     found: dict[str, tuple[str, ...]] = {}
     for price in CONVERSION_NS:
         change = [boundary.width * price / 1e6 for boundary in parts.boundaries]
-        are_float = cheapest(parts.boundaries, Costs(*spent, change))
+        are_float = cheapest(parts.boundaries, Costs(int8, float32, change))
         kept = tuple(
             name for region, is_float in zip(parts.regions, are_float, strict=True) if is_float for name in region.nodes
         )
