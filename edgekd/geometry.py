@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -92,8 +92,13 @@ class Geometry:
         columns, rows = (self._origins(axis) for axis in (0, 1))
         which = np.arange(len(planes))[:, None, None]
         found = planes[which, rows.clip(min=0)[:, :, None], columns.clip(min=0)[:, None]]
-        inside = (rows >= 0)[:, :, None] & (columns >= 0)[:, None]
-        return np.where(inside, found, np.asarray(outside, planes.dtype))
+        return np.where(self.inside(), found, np.asarray(outside, planes.dtype))
+
+    def inside(self) -> NDArray[np.bool_]:
+        """Return which pixels (N, H, W) of the size after show one of the image before."""
+        columns, rows = (self._origins(axis) for axis in (0, 1))
+        found: NDArray[np.bool_] = (rows >= 0)[:, :, None] & (columns >= 0)[:, None]
+        return found
 
     def _origins(self, axis: int) -> NDArray[np.int64]:
         """Return the pixel before that each one after shows along x (0) or y (1), (N, size after); −1 for none."""
@@ -102,3 +107,13 @@ class Geometry:
         # Exact halves of pixels, as of a shift by whole ones, must not fall to a neighbour by rounding.
         pixels = np.floor(places + 1e-9).astype(np.int64)
         return np.where((pixels >= 0) & (pixels < self.before[1 - axis]), pixels, -1)
+
+
+class Tile(NamedTuple):
+    """A part of each of N images that are put together of several: which ones it shows, (N,), and where they go.
+
+    The parts of an image do not overlap.
+    """
+
+    rows: NDArray[np.int64]
+    geometry: Geometry

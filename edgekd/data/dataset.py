@@ -13,6 +13,7 @@ from torch import Tensor
 
 from edgekd import userfile
 from edgekd.bundle.manifest import is_label
+from edgekd.data.augment import must_join
 from edgekd.data.duplicates import DataWarning, find_duplicates
 from edgekd.data.function import from_function
 from edgekd.data.options import Data
@@ -225,6 +226,7 @@ def _must_move(data: Data, source: RawData, stored: Tensor, task: Task) -> None:
     """Refuse targets that cannot move with images before training does."""
     if not data.augment:
         return
+    must_join(data.augment, task)
     _, height, width = source.shape
     try:
         task.move_targets(stored.numpy(), Geometry.unmoved(len(stored), (height, width)))

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgekd.data.augment import augment_with, draws_of
+from edgekd.data.augment import augment_with, draws_of, joining
 from edgekd.errors import DataError
 
 # SplitMix64: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators" (2014), figure 17.
@@ -64,8 +64,13 @@ class Views:
         :func:`edgekd.data.augment.augment_samples` with :meth:`uniforms` moves targets along.
 
         Raises:
-            DataError: there is no such view, or augmentation.
+            DataError: there is no such view, or augmentation, or one puts images of a batch together.
         """
+        if together := joining(names):
+            raise DataError(
+                f"{together[0]} puts images of one batch together, and fixed views are the same in any: leave out one "
+                "of them"
+            )
         return augment_with(images, names, self.uniforms(view, indices, draws_of(names)))
 
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import Self
 
+from edgekd.data.augment import joining
 from edgekd.data.options import Data
 from edgekd.distill.combination import COMBINATIONS
 from edgekd.files import canonical_json, sha256
@@ -20,6 +21,7 @@ from edgekd.recipe.sections import Student, Teacher
 from edgekd.recipe.stages import AnyStage
 from edgekd.recipe.tree import Loc, Tree, dotted
 from edgekd.stages import STAGES, Stage, first_misplaced
+from edgekd.stages.distill.options import Distill
 from edgekd.tasks.registry import DEFAULT, TASKS
 from edgekd.tasks.task import Task
 
@@ -165,6 +167,19 @@ class Recipe(Section):
                 "teacher",
                 "combine",
             )
+        return self
+
+    @model_validator(mode="after")
+    def views_are_of_single_images(self) -> Self:
+        """Refuse fixed views of what is put together of images of a batch, which differ from epoch to epoch."""
+        together = joining(self.data.augment)
+        for index, stage in enumerate(self.stages):
+            if together and isinstance(stage, Distill) and stage.views is not None:
+                raise Mistake(
+                    f"{together[0]} of data.augment puts images of one batch together, and fixed views are the same in "
+                    "any; leave out one of them",
+                    *("stages", index, stage.name, "views"),
+                )
         return self
 
     @property

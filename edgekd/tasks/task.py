@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from edgekd.geometry import Geometry
+    from edgekd.geometry import Geometry, Tile
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.breakdown import Breakdown, NamedPredictions, Pictures
     from edgekd.tasks.metric import Metric
@@ -69,6 +69,14 @@ class DecodesInGraph(Protocol):
 
         What is closer than ``rounding`` to another prediction may differ, and is not compared.
         """
+
+
+@runtime_checkable
+class JoinsTargets(Protocol):
+    """A task whose targets can be put together with their images, since an image may have any number of them."""
+
+    def join_targets(self, stored: NDArray[Any], tiles: Sequence[Tile]) -> NDArray[Any]:
+        """Return the stored targets (N, ...) of images that are put together of ``tiles`` of those of ``stored``."""
 
 
 @runtime_checkable

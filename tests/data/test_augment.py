@@ -118,7 +118,7 @@ def test_the_batch_is_left_alone():
 def test_an_unknown_augmentation():
     with pytest.raises(DataError) as error:
         augment(images(), ("flop",), generator())
-    assert str(error.value) == "unknown augmentation 'flop' (did you mean 'flip'?); known: crop, flip, scale"
+    assert str(error.value) == "unknown augmentation 'flop' (did you mean 'flip'?); known: crop, flip, mosaic, scale"
 
 
 def test_scale_shows_what_its_geometry_says():

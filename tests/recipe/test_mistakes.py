@@ -59,12 +59,13 @@ TASK_NAMES = " or ".join(map(repr, TASKS))
         (
             "source: digits",
             "source: digits, augment: [crop, flp]",
-            "r.yaml:2: data.augment.1: expected 'crop' or 'flip' or 'scale', got 'flp' (did you mean 'flip'?)",
+            "r.yaml:2: data.augment.1: expected 'crop' or 'flip' or 'scale' or 'mosaic', "
+            "got 'flp' (did you mean 'flip'?)",
         ),
         (
             "source: digits",
             "source: digits, augment: flip",
-            "r.yaml:2: data.augment: expected a list, each item 'crop' or 'flip' or 'scale', got 'flip'",
+            "r.yaml:2: data.augment: expected a list, each item 'crop' or 'flip' or 'scale' or 'mosaic', got 'flip'",
         ),
         (
             "source: digits",
@@ -398,3 +399,11 @@ def test_at_most_ten_mistakes(complaint: Complaint) -> None:
     lines = complaint(SMALL + extra).splitlines()
     assert len(lines) == 11
     assert lines[-1] == "and 4 more mistakes"
+
+
+def test_fixed_views_of_images_that_are_put_together(complaint: Complaint) -> None:
+    text = SMALL.replace("digits", "digits, augment: [flip, mosaic]").replace("- distill", "- distill: {views: 2}")
+    assert complaint(text) == (
+        "r.yaml:6: stages.0.distill.views: mosaic of data.augment puts images of one batch together, and fixed views "
+        "are the same in any; leave out one of them"
+    )

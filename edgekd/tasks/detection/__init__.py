@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import Tensor
 
-    from edgekd.geometry import Geometry
+    from edgekd.geometry import Geometry, Tile
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.breakdown import NamedPredictions, Pictures
     from edgekd.tasks.detection.by_class import DetectionByClass
@@ -169,6 +169,12 @@ class Detection:
         from edgekd.tasks.detection import targets
 
         return targets.moved(stored, geometry)
+
+    @classmethod
+    def join_targets(cls, stored: NDArray[Any], tiles: Sequence[Tile]) -> NDArray[Any]:
+        from edgekd.tasks.detection import targets
+
+        return targets.joined(stored, tiles)
 
     def adapted(self, stored: NDArray[Any]) -> Detection:
         return self

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edgekd.geometry import Geometry
+    from edgekd.geometry import Geometry, Tile
     from edgekd.tasks.task import Arrays, Stored
 
     Boxes = NDArray[np.float32]
@@ -117,6 +117,21 @@ def moved(stored: Boxes, geometry: Geometry) -> Boxes:
     partly = (kind >= 0) & (share < LEAST_LEFT)
     kind[partly] = FIRST_CROWD - kind[partly]
     return found
+
+
+def joined(stored: Boxes, tiles: Sequence[Tile]) -> Boxes:
+    """Return the objects (N, M, 5) of images that are put together of ``tiles``, each as :func:`moved` moves them.
+
+    An image that nobody has annotated is one crowd, so that nothing in its tile is taken for background.
+    """
+    height, width = tiles[0].geometry.before
+    stored = stored.copy()
+    stored[~known(stored), 0] = [FIRST_CROWD, 0, 0, width, height]
+    found = np.concatenate([moved(stored[tile.rows], tile.geometry) for tile in tiles], 1)
+    is_none = found[..., 0] == PADDING
+    order = np.argsort(is_none, axis=1, kind="stable")[..., None]
+    most = max(1, int((~is_none).sum(1).max(initial=0)))
+    return np.take_along_axis(found, order, 1)[:, :most]
 
 
 def numbered(stored: Boxes, where: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import Tensor
 
-    from edgekd.geometry import Geometry
+    from edgekd.geometry import Geometry, Tile
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.breakdown import NamedPredictions, Pictures
     from edgekd.tasks.segmentation.by_class import MaskBreakdown
@@ -136,6 +136,16 @@ class Segmentation:
     @classmethod
     def move_targets(cls, stored: Masks, geometry: Geometry) -> Masks:
         return geometry.resample(stored, IGNORED)
+
+    @classmethod
+    def join_targets(cls, stored: Masks, tiles: Sequence[Tile]) -> Masks:
+        import numpy as np
+
+        found = np.full_like(stored, IGNORED)
+        for tile in tiles:
+            seen = tile.geometry.resample(stored[tile.rows], IGNORED)
+            found = np.where(seen == IGNORED, found, seen)
+        return found
 
     def adapted(self, stored: Masks) -> Segmentation:
         return self
