@@ -58,7 +58,7 @@ def build_terms(
         task: what the networks are for; telling classes apart if left out.
 
     Raises:
-        TrainingError: a method, option or layer is not known, or shapes or the task's outputs cannot be compared.
+        EdgekdError: a method, option or layer is not known, or shapes or the task's outputs cannot be compared.
     """
     task = task or Classification(())
     names = [each.method for each in wanted]
@@ -100,6 +100,7 @@ def _term(
         if wanted.pairs:
             raise TrainingError(f"{wanted.method} compares logits and has no pairs of layers: leave pairs out")
         loss: LogitLoss = kind(**options, **({"task": task} if "task" in parameters else {}))
+        loss.check(student, teacher, input_shape)
         weight = 1.0 if wanted.weight is None else wanted.weight
         return Term(name, Standardized(loss) if wanted.standardize else loss, weight)
     if wanted.standardize:

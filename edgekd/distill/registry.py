@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from edgekd.errors import TrainingError
 from edgekd.registry import Registry
-from edgekd.tasks.signature import Shape
+from edgekd.tasks.signature import Shape, Signature
 
 
 class LogitLoss(nn.Module):
@@ -21,6 +21,13 @@ class LogitLoss(nn.Module):
 
     outputs: ClassVar[frozenset[str] | None] = frozenset({"classes"})
     temperature: float
+
+    def check(self, student: nn.Module, teacher: nn.Module, inputs: Shape | Signature) -> None:
+        """Refuse two networks whose outputs the loss cannot compare, before they are trained: EdgekdError.
+
+        Args:
+            inputs: the shape of one input, without the batch; or a signature.
+        """
 
     def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None) -> Tensor:
         """Compute the loss, a scalar of at least 0, in float32 at least.

@@ -20,6 +20,21 @@ def test_maps_by_stride(args):
     assert found["cls.8"].sigmoid().max() < 0.1 and found["box.8"].min() > 0
 
 
+def test_sides_of_boxes_as_distributions_over_bins():
+    network = build("pyramid_detector", (3, 64, 32), num_classes=5, width=8, bins=16).eval()
+    with torch.no_grad():
+        found = network(torch.zeros(2, 3, 64, 32))
+        for head in network.heads:
+            chances = head.box[1].bias.view(4, 16).softmax(1)
+            # They begin at the same mean as distances do.
+            assert (chances * torch.arange(16)).sum(1).tolist() == pytest.approx([1.5] * 4, abs=0.01)
+    shapes = {name: tuple(each.shape) for name, each in found.items()}
+    assert shapes == {
+        **{"cls.8": (2, 5, 8, 4), "bins.8": (2, 64, 8, 4)},
+        **{"cls.16": (2, 5, 4, 2), "bins.16": (2, 64, 4, 2)},
+    }
+
+
 def test_raw_heads_of_torchvision_give_what_its_own_box_coder_takes():
     detection = pytest.importorskip("torchvision.models.detection")
     network = build("torchvision/detection/ssdlite320_mobilenet_v3_large", (3, 96, 96), num_classes=4).eval()
@@ -49,6 +64,7 @@ def test_raw_heads_of_torchvision_give_what_its_own_box_coder_takes():
         ("pyramid_detector", (3, 60, 64), {}, "images of multiples of that, and these are 64x60"),
         ("pyramid_detector", (3, 64, 64), {"strides": (4, 16)}, "without a gap"),
         ("pyramid_detector", (3, 64, 64), {"neck": "bifpn"}, "neck of a detector is 'bifpn'; it is fpn or pan"),
+        ("pyramid_detector", (3, 64, 64), {"bins": 1}, "bins of a detector is 1; give 2 or more"),
         ("pyramid_detector", (30,), {}, "takes images"),
         ("torchvision/detection/ssdlite320", (3, 64, 64), {}, "no detector 'ssdlite320'"),
         ("torchvision/detection/fasterrcnn_mobilenet_v3_large_fpn", (3, 64, 64), {}, "has no single head"),

@@ -7,6 +7,7 @@ from edgekd.distill.losses.dist import DIST, dist_loss
 from edgekd.distill.losses.dkd import DKD, dkd_loss
 from edgekd.distill.losses.fitnet import FitNet, fitnet_loss
 from edgekd.distill.losses.kd import KD, kd_loss
+from edgekd.distill.losses.ld import LD, ld_loss
 from edgekd.distill.losses.pkd import PKD, pkd_loss
 from edgekd.distill.losses.pkt import PKT, pkt_loss
 from edgekd.distill.losses.reviewkd import ReviewKD, hcl_loss
@@ -21,6 +22,7 @@ __all__ = [
     "DIST",
     "DKD",
     "KD",
+    "LD",
     "LOSSES",
     "PKD",
     "PKT",
@@ -35,6 +37,7 @@ __all__ = [
     "fitnet_loss",
     "hcl_loss",
     "kd_loss",
+    "ld_loss",
     "pkd_loss",
     "pkt_loss",
     "rkd_angle_loss",

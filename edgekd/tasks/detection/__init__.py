@@ -264,12 +264,14 @@ class Detection:
         return train.detection_loss(outputs, targets, len(self.names))
 
     def soft_loss(
-        self, student: Tensors, teacher: Tensors, targets: Tensors, temperature: float | None = None
-    ) -> dict[str, Tensor]:
+        self, student: Tensors, teacher: Tensors, targets: Tensors, temperature: float | None = None,
+        box_temperature: float | None = None,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Return the losses of scores and of boxes; of boxes' distributions over bins with a ``box_temperature``."""
         from edgekd.tasks.detection import train
 
-        classes = len(self.names)
-        return train.distillation_loss(student, teacher, classes, 1.0 if temperature is None else temperature)
+        softness = 1.0 if temperature is None else temperature
+        return train.distillation_loss(student, teacher, len(self.names), softness, box_temperature)
 
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         from edgekd.tasks.detection import train

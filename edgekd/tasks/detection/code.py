@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgekd.tasks.detection.outputs import CENTERNESS, DISTANCES, LARGEST_STRETCH, SCALES, has_anchors, strides
+from edgekd.tasks.detection.outputs import (
+    BINS,
+    CENTERNESS,
+    DISTANCES,
+    LARGEST_STRETCH,
+    SCALES,
+    has_anchors,
+    sides,
+    strides,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,11 +23,19 @@ if TYPE_CHECKING:
 MAPS = """\
 boxes, scores = [], []
 for stride in {strides}:
-    logits, far = outputs[f"cls.{{stride}}"], np.maximum(outputs[f"box.{{stride}}"], 0) * stride
-    y, x = (np.indices(logits.shape[1:]) + 0.5) * stride  # the middles of cells
+{far}    y, x = (np.indices(logits.shape[1:]) + 0.5) * stride  # the middles of cells
     boxes.append(np.stack([x - far[0], y - far[1], x + far[2], y + far[3]], -1).reshape(-1, 4))
     scores.append(1 / (1 + np.exp(-logits.reshape(len(logits), -1).T)))
 boxes, scores = np.concatenate(boxes), np.concatenate(scores)
+"""
+FROM_BOXES = """\
+    logits, far = outputs[f"cls.{stride}"], np.maximum(outputs[f"box.{stride}"], 0) * stride
+"""
+FROM_BINS = """\
+    logits = outputs[f"cls.{stride}"]
+    bins = outputs[f"bins.{stride}"].reshape(4, -1, *logits.shape[1:])
+    powers = np.exp(bins - bins.max(1, keepdims=True))
+    far = np.einsum("sbyx,b->syx", powers, np.arange(bins.shape[1])) / powers.sum(1) * stride
 """
 SCORES = """\
 anchors, logits = outputs["anchors"], outputs["scores"]
@@ -78,7 +95,8 @@ def python(outputs: Sequence[str], options: DecoderOptions) -> str:
         boxes = FROM_DISTANCES if DISTANCES in outputs else FROM_DELTAS.format(scaled=scaled, stretch=LARGEST_STRETCH)
         decoded = SCORES + (WITH_CENTERNESS if CENTERNESS in outputs else "") + ANCHORS + boxes
     else:
-        decoded = MAPS.format(strides=strides(outputs))
+        far = FROM_BINS if sides(outputs) == BINS else FROM_BOXES
+        decoded = MAPS.format(strides=strides(outputs), far=far)
     # A box is suppressed by better ones alone, so that those below the threshold need not be looked at.
     acted = options.threshold > options.score
     least = f">= {options.threshold!r}" if acted else f"> {options.score!r}"

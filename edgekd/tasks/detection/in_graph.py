@@ -102,15 +102,26 @@ def _real(value: float) -> np.ndarray:
 
 
 def _of_maps(nodes: _Nodes, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str]:
-    boxes, logits = [], []
+    boxes, logits, kind = [], [], heads.sides(shapes)
     for stride in heads.strides(shapes):
-        far, score = f"{heads.BOX}{stride}", f"{heads.CLS}{stride}"
-        _, height, width = shapes[far]
+        far, score = f"{kind}{stride}", f"{heads.CLS}{stride}"
+        channels, height, width = shapes[far]
         middles = np.tile(heads.middles(height, width, stride), 2)
-        reach = nodes.add("Mul", nodes.add("Relu", _by_position(nodes, far, 4)), SIDES * np.float32(stride))
+        if kind == heads.BINS:
+            distances = _mean_distances(nodes, far, heads.bins_of(channels))
+        else:
+            distances = nodes.add("Relu", _by_position(nodes, far, 4))
+        reach = nodes.add("Mul", distances, SIDES * np.float32(stride))
         boxes.append(nodes.add("Add", reach, middles))
         logits.append(_by_position(nodes, score, shapes[score][0]))
     return nodes.add("Concat", *boxes, axis=1), nodes.add("Sigmoid", nodes.add("Concat", *logits, axis=1))
+
+
+def _mean_distances(nodes: _Nodes, name: str, bins: int) -> str:
+    chances = nodes.add("Softmax", nodes.add("Reshape", name, _whole(0, 4, bins, -1)), axis=2)
+    places = np.arange(bins, dtype=np.float32)[:, None]
+    means = nodes.add("ReduceSum", nodes.add("Mul", chances, places), _whole(2), keepdims=0)
+    return nodes.add("Transpose", means, perm=[0, 2, 1])
 
 
 def _lost(nodes: _Nodes, tensors: Sequence[str]) -> str:
@@ -157,7 +168,7 @@ def _halves(nodes: _Nodes, name: str) -> list[str]:
 def _suppressed(
     nodes: _Nodes, boxes: str, scores: str, shapes: Mapping[str, tuple[int, ...]], classes: int, options: DecoderOptions
 ) -> tuple[str, int]:
-    places = sum(shapes[f"{heads.BOX}{each}"][1] * shapes[f"{heads.BOX}{each}"][2] for each in heads.strides(shapes))
+    places = sum(shapes[f"{heads.CLS}{each}"][1] * shapes[f"{heads.CLS}{each}"][2] for each in heads.strides(shapes))
     places = places or shapes[heads.ANCHORS][0]
     scores = nodes.add("Where", _counts(nodes, boxes, scores, options.score), scores, _real(0))
     flat = nodes.add("Reshape", scores, _whole(0, -1))

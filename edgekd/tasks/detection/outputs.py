@@ -4,7 +4,9 @@ Two kinds of heads are known by their names:
 
 - Without anchors, two maps for each stride of the input: ``cls.8`` (N, classes, H, W) holds a logit for each class,
   ``box.8`` (N, 4, H, W) the distances from the middle of each cell to the left, top, right and bottom side of the box,
-  in strides. Negative distances are 0.
+  in strides. Negative distances are 0. In place of ``box.8``, ``bins.8`` (N, 4 · bins, H, W) holds logits of a
+  distribution of each side over the distances 0, 1, 2, ..., whose mean is the distance (Li et al., "Generalized Focal
+  Loss", 2020, equation 5).
 - With anchors, all levels in one: ``anchors`` (N, A, 4) holds their corners in pixels, which the network itself gives,
   so that its file needs nothing else. ``scores`` (N, A, classes) are logits for each class, or (N, A, 1 + classes) ones
   for the background and then each class, of which one holds. ``deltas`` (N, A, 4) shift and stretch anchors as Girshick
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Arrays = Mapping[str, NDArray[Any]]
 
-CLS, BOX = "cls.", "box."
+CLS, BOX, BINS = "cls.", "box.", "bins."
 ANCHORS, SCORES, DELTAS, DISTANCES, SCALES, CENTERNESS = (
     *("anchors", "scores", "deltas", "distances"),
     *("scales", "centerness"),
@@ -42,8 +44,8 @@ ANCHORS, SCORES, DELTAS, DISTANCES, SCALES, CENTERNESS = (
 # exp of more overflows no picture; torchvision clips there too.
 LARGEST_STRETCH = math.log(1000.0 / 16)
 EXPECTED = (
-    "maps 'cls.8' (classes, H, W) and 'box.8' (4, H, W) for each stride, or 'anchors' (A, 4), 'scores' (A, classes) "
-    "and 'deltas' or 'distances' (A, 4)"
+    "maps 'cls.8' (classes, H, W) and 'box.8' (4, H, W) or 'bins.8' (4 · bins, H, W) for each stride, or 'anchors' "
+    "(A, 4), 'scores' (A, classes) and 'deltas' or 'distances' (A, 4)"
 )
 
 
@@ -53,14 +55,34 @@ def strides(names: Iterable[str]) -> list[int]:
     Raises:
         ModelError: a map has no partner, or its name no stride.
     """
-    found: dict[str, set[str]] = {CLS: set(), BOX: set()}
+    found: dict[str, set[str]] = {CLS: set(), sides(names): set()}
     for name in names:
         for kind, sizes in found.items():
             if name.startswith(kind):
                 sizes.add(name.removeprefix(kind))
-    if found[CLS] != found[BOX] or not all(each.isdecimal() and int(each) for each in found[CLS]):
+    scores, boxes = found.values()
+    if scores != boxes or not all(each.isdecimal() and int(each) for each in scores):
         raise ModelError(f"the network gives {', '.join(names)}; a detector gives {EXPECTED}")
-    return sorted(map(int, found[CLS]))
+    return sorted(map(int, scores))
+
+
+def sides(names: Iterable[str]) -> str:
+    """Return how names of maps begin that hold the sides of boxes: as :data:`BINS`, or as :data:`BOX`."""
+    return BINS if any(name.startswith(BINS) for name in names) else BOX
+
+
+def bins_of(channels: int) -> int:
+    """Return over how many bins each side is distributed in a map of ``channels``.
+
+    Raises:
+        ModelError: it is no such map.
+    """
+    bins, left = divmod(channels, 4)
+    if left or bins < 2:
+        raise ModelError(
+            f"a map 'bins.8' of distributions has 4 · bins channels, of 2 bins or more, and this one has {channels}"
+        )
+    return bins
 
 
 def has_anchors(names: Iterable[str]) -> bool:
@@ -82,7 +104,7 @@ def used(names: Iterable[str]) -> list[str]:
         return [ANCHORS, SCORES, places, *scales, *([CENTERNESS] if CENTERNESS in names else [])]
     if not (found := strides(names)):
         raise ModelError(f"the network gives {', '.join(names)}; a detector gives {EXPECTED}")
-    return [f"{kind}{stride}" for stride in found for kind in (BOX, CLS)]
+    return [f"{kind}{stride}" for stride in found for kind in (sides(names), CLS)]
 
 
 def has_scores(name: str) -> bool:
@@ -109,11 +131,21 @@ def middles(height: int, width: int, stride: int) -> Floats:
     return np.stack([x.ravel() + 0.5, y.ravel() + 0.5], 1) * stride
 
 
+def mean_distances(bins: NDArray[Any]) -> NDArray[Any]:
+    """Return the mean distances (N, 4, H, W), in bins, of distributions whose logits are (N, 4 · bins, H, W)."""
+    logits = bins.astype(np.float32).reshape(len(bins), 4, bins_of(bins.shape[1]), *bins.shape[2:])
+    powers = np.exp(logits - logits.max(2, keepdims=True))
+    places = np.arange(logits.shape[2], dtype=np.float32)[:, None, None]
+    found: NDArray[Any] = (powers * places).sum(2) / powers.sum(2)
+    return found
+
+
 def _of_maps(outputs: Arrays) -> Floats:
-    levels = [
-        np.concatenate([_corners(outputs[f"{BOX}{stride}"], stride), _by_position(outputs[f"{CLS}{stride}"])], 2)
-        for stride in strides(outputs)
-    ]
+    kind, levels = sides(outputs), []
+    for stride in strides(outputs):
+        far = outputs[f"{kind}{stride}"]
+        corners = _corners(mean_distances(far) if kind == BINS else far, stride)
+        levels.append(np.concatenate([corners, _by_position(outputs[f"{CLS}{stride}"])], 2))
     return np.concatenate(levels, 1).astype(np.float32)
 
 

@@ -44,17 +44,18 @@ def detections(stored, classes=4, seed=1, most=9, quality=0.7, digits=1):
 
 
 def heads(family: str, n: int = 1, classes: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
-    """Draw outputs of heads for images of 32x32: ``maps``, or with anchors ``ssd``, ``fcos`` or ``retinanet``."""
+    """Draw outputs of heads for images of 32x32: ``maps``, ``bins``; with anchors ``ssd``, ``fcos``, ``retinanet``."""
     random = np.random.default_rng(seed)
 
     def normal(*shape: int) -> np.ndarray:
         return random.normal(size=(n, *shape)).astype(np.float32)
 
-    if family == "maps":
-        sizes = ((8, 4), (16, 2))
-        return {f"cls.{stride}": 2 * normal(classes, side, side) for stride, side in sizes} | {
-            f"box.{stride}": 1 + normal(4, side, side) for stride, side in sizes
-        }
+    sizes = ((8, 4), (16, 2))
+    if family in ("maps", "bins"):
+        found = {f"cls.{stride}": 2 * normal(classes, side, side) for stride, side in sizes}
+        if family == "bins":
+            return found | {f"bins.{stride}": 2 * normal(4 * 5, side, side) for stride, side in sizes}
+        return found | {f"box.{stride}": 1 + normal(4, side, side) for stride, side in sizes}
     corners = random.uniform(0, 24, (1, 40, 2))
     anchors = np.concatenate([corners, corners + random.uniform(4, 12, (1, 40, 2))], 2).astype(np.float32)
     found = {"anchors": anchors.repeat(n, 0), "scores": 2 * normal(40, classes + (family == "ssd"))}

@@ -89,7 +89,7 @@ def test_a_network_that_gives_the_objects_has_full_marks_and_agrees_with_itself(
     assert task.decode(maps).classes[1].max() == -1 and not task.is_finite(task.to_rows(maps))
 
 
-@pytest.mark.parametrize("family", ["maps", "ssd", "fcos", "retinanet"])
+@pytest.mark.parametrize("family", ["maps", "bins", "ssd", "fcos", "retinanet"])
 def test_the_program_of_a_model_card_gives_the_same_boxes(family, capsys):
     task, outputs = Detection(NAMES, threshold=0.4, iou=0.5), heads(family)
     names = tuple(outputs)
@@ -203,7 +203,7 @@ def test_a_prepared_detector_keeps_its_outputs_names_and_knows_which_layers_give
     assert list(outputs(graph)) == ["cls.8", "box.8", "cls.16", "box.16"]
 
 
-@pytest.mark.parametrize("family", ["maps", "ssd", "fcos", "retinanet"])
+@pytest.mark.parametrize("family", ["maps", "bins", "ssd", "fcos", "retinanet"])
 def test_a_file_that_suppresses_boxes_gives_those_of_the_decoder(family):
     outputs = heads(family, n=3)
     names = [f"given.{name}" for name in outputs]

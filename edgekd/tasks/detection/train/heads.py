@@ -10,6 +10,7 @@ from torch import Tensor
 from edgekd.errors import ModelError
 from edgekd.precision import full
 from edgekd.tasks.detection import outputs as heads
+from edgekd.tasks.detection.train.bins import by_position, mean_distances
 from edgekd.tasks.signature import LOGITS
 
 
@@ -33,10 +34,14 @@ def merged(outputs: Mapping[str, Tensor], classes: int) -> Tensor:
     outputs = {name: full(each) for name, each in outputs.items()}
     if heads.has_anchors(outputs):
         return _with_anchors(outputs, classes)
-    levels = []
+    kind, levels = heads.sides(outputs), []
     for stride in heads.strides(outputs):
-        raw = outputs[f"{heads.BOX}{stride}"]
-        far = (raw + (raw.clamp(min=0) - raw).detach()).flatten(2).transpose(1, 2) * stride
+        raw = outputs[f"{kind}{stride}"]
+        if kind == heads.BINS:
+            distances = mean_distances(by_position(raw))
+        else:
+            distances = (raw + (raw.clamp(min=0) - raw).detach()).flatten(2).transpose(1, 2)
+        far = distances * stride
         centres = middles(raw, stride)
         corners = torch.cat([centres - far[..., :2], centres + far[..., 2:]], 2)
         levels.append(torch.cat([corners, outputs[f"{heads.CLS}{stride}"].flatten(2).transpose(1, 2)], 2))
@@ -54,9 +59,26 @@ def anchor_points(outputs: Mapping[str, Tensor], common: Tensor) -> AnchorPoints
         anchors = full(outputs[heads.ANCHORS])
         sides = anchors[..., 2:] - anchors[..., :2]
         return AnchorPoints((anchors[..., :2] + anchors[..., 2:]) / 2, sides.amin(-1)[:, None] / 2)
-    maps = {stride: outputs[f"{heads.BOX}{stride}"] for stride in heads.strides(outputs)}
+    maps = {stride: outputs[f"{heads.CLS}{stride}"] for stride in heads.strides(outputs)}
     reach = [common.new_full((each.shape[2] * each.shape[3],), float(stride)) for stride, each in maps.items()]
     return AnchorPoints(torch.cat([middles(each, stride) for stride, each in maps.items()]), torch.cat(reach))
+
+
+def distributions(outputs: Mapping[str, Tensor]) -> Tensor | None:
+    """Return the logits (N, positions, 4, bins) of the boxes' sides at the positions of :func:`merged`.
+
+    None where the network gives no distributions.
+
+    Raises:
+        ModelError: its levels have different numbers of bins.
+    """
+    if heads.has_anchors(outputs) or heads.sides(outputs) != heads.BINS:
+        return None
+    levels = [by_position(full(outputs[f"{heads.BINS}{stride}"])) for stride in heads.strides(outputs)]
+    counts = [each.shape[-1] for each in levels]
+    if len(set(counts)) > 1:
+        raise ModelError(f"the levels of a detector have {', '.join(map(str, counts))} bins: give all the same number")
+    return torch.cat(levels, 1)
 
 
 def middles(maps: Tensor, stride: int) -> Tensor:
