@@ -10,7 +10,6 @@ import typer
 from edgekd.cli.output import print_table, target_names, tell
 from edgekd.errors import ModelError, first_line
 from edgekd.formatting import ABSENT, count, percent
-from edgekd.log import get_logger
 from edgekd.plain_text import line, rich
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from edgekd.lint import Lint, LintedLayer, LintFinding
 
-logger = get_logger(__name__)
 BELOW = 2
 # Columns of a terminal that the reasons fit into.
 WIDE = 110
@@ -65,21 +63,15 @@ def lint(
 
 
 def file_for(path: Path, target: str) -> Path:
-    """Return the file at ``path`` or, of a bundle, one that is written for ``target``; warn where there is none."""
-    from edgekd.cli.workloads import bundled, onnx_file
+    """Return the file at ``path`` or, of a bundle, one that is written for ``target``."""
+    from edgekd.cli.workloads import Wanted, onnx_file
     from edgekd.lint.target import TARGETS
     from edgekd.profiles import serving
 
     if not path.is_dir():
         return onnx_file(path)
     TARGETS.find(target)
-    file, fits = bundled(path, *({"profile": each} for each in serving(target)))
-    if not fits:
-        logger.warning(
-            f"no file of {path} is written for {target}; {file.name}, its model, is read instead. "
-            f"To read another, give the file; 'edgekd export RUN --target {target}' writes one"
-        )
-    return file
+    return onnx_file(path, Wanted([{"profile": each} for each in serving(target)], target, target))
 
 
 def load(path: Path) -> "ModelProto":

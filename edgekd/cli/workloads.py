@@ -1,8 +1,10 @@
 """Workloads from the models that are named on the command line."""
 
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from edgekd.bench.inputs import with_sizes
 from edgekd.bench.plan import Workload
@@ -10,12 +12,30 @@ from edgekd.errors import EdgekdError, MeasurementError, ModelError
 from edgekd.external import external_files
 from edgekd.extras import how_to_install
 from edgekd.files import read_object
+from edgekd.log import get_logger
 from edgekd.runtime import DEFAULT, RUNTIMES, Runtime, by_session
 from edgekd.spec import MODEL, Spec
 from edgekd.stages import Quantize
+from edgekd.stages.targets import architecture_of
+
+logger = get_logger(__name__)
 
 NETWORK = Path(__file__).parents[1] / "stages" / "network.py"
 ONNX = ".onnx"
+
+
+class Wanted(NamedTuple):
+    """What a bundle's file is to be for.
+
+    Attributes:
+        facts: of the target that it belongs to, the best choice first.
+        title: the same for people.
+        profile: that ``edgekd export`` writes such a file for.
+    """
+
+    facts: Sequence[Mapping[str, str]]
+    title: str
+    profile: str = "TARGET"
 
 
 def workloads(
@@ -85,7 +105,7 @@ def workload(
     # A registered device builds what it loads of the ONNX file itself.
     if ONNX not in used.suffixes and not (path.is_dir() and place != device):
         return Workload(str(existing(path, used)), runtime, device, shape)
-    file = str(onnx_file(path, {"device": place, "runtime": used.name}))
+    file = str(onnx_file(path, wanted_in(used, device, place)))
     if ONNX not in used.suffixes:
         return Workload(file, runtime, device, shape)
     return with_sizes(Workload(file, runtime, device, shape, sizes=sizes or {}))
@@ -128,10 +148,24 @@ def existing(path: Path, runtime: Runtime) -> Path:
     return path
 
 
-def onnx_file(path: Path, *choices: Mapping[str, str]) -> Path:
+def wanted_in(runtime: Runtime, device: str, place: str) -> Wanted:
+    """Return what a bundle's file is to be for: ``runtime`` on the registered device ``place``, or on this machine.
+
+    Here the file of any target with a processor like this machine's does, that of ``device`` before others.
+    """
+    is_here = place == device
+    here = architecture_of(platform.machine()) if is_here else None
+    profiles = [each.name for each in runtime.profiles if not each.architectures or here in each.architectures]
+    own, alike = {"device": place, "runtime": runtime.name}, [{"profile": name} for name in profiles]
+    facts = [*({**own, **each} for each in alike), *alike] if is_here else [own, *alike]
+    title = f"{runtime.title} on {'this machine' if is_here else place}"
+    return Wanted(facts, title, profiles[0]) if profiles else Wanted(facts, title)
+
+
+def onnx_file(path: Path, wanted: Wanted | None = None) -> Path:
     """Return the file at ``path`` or, of a bundle, that which :func:`bundled` chooses."""
     if path.is_dir():
-        return bundled(path, *choices)[0]
+        return bundled(path, wanted)
     if not path.is_file():
         raise MeasurementError(f"no such file: {path}; give .onnx files or bundle folders")
     if path.suffix != ".onnx":
@@ -139,10 +173,10 @@ def onnx_file(path: Path, *choices: Mapping[str, str]) -> Path:
     return path
 
 
-def bundled(folder: Path, *choices: Mapping[str, str]) -> tuple[Path, bool]:
-    """Return the file of the first target with the facts of a choice, the best choice first, and that there is one.
+def bundled(folder: Path, wanted: Wanted | None = None) -> Path:
+    """Return the file of the bundle's target that is ``wanted``, or its own model.
 
-    Where there is none, return the bundle's own model.
+    Where it names targets and none of them is wanted, a warning says so.
     """
     manifest = folder / "manifest.json"
     if not manifest.exists():
@@ -150,6 +184,7 @@ def bundled(folder: Path, *choices: Mapping[str, str]) -> tuple[Path, bool]:
     try:
         document = read_object(manifest, "pack the bundle again")
         targets = document.get("targets", ())
+        choices = wanted.facts if wanted else ()
         fitting = [each["file"] for facts in choices for each in targets if facts.items() <= each.items()]
         model = (folder / (fitting[0] if fitting else document["model"])).resolve()
         is_inside = model.is_relative_to(folder.resolve()) and model.is_file()
@@ -158,7 +193,12 @@ def bundled(folder: Path, *choices: Mapping[str, str]) -> tuple[Path, bool]:
         raise MeasurementError(f"{manifest} names no model; pack the bundle again, or give the file") from error
     if not is_inside:
         raise MeasurementError(f"{manifest}: the model is not in the bundle; run 'edgekd bundle verify {folder}'")
-    return model, bool(fitting)
+    if wanted and targets and not fitting:
+        logger.warning(
+            f"no file of {folder} is written for {wanted.title}; {model.name}, its model, is read instead. "
+            f"To read another, give the file; 'edgekd export RUN --target {wanted.profile}' writes one"
+        )
+    return model
 
 
 def size_bytes(workload: Workload) -> int | None:

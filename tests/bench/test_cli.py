@@ -13,8 +13,9 @@ from edgekd.bench.plan import Workload
 from edgekd.bench.records import CostSummary, LatencyRecord, LatencySummary
 from edgekd.cli.bench import reference_first, slower_than_float
 from edgekd.cli.bench_result import TimedModel, table
-from edgekd.cli.workloads import bundled, onnx_file, parse_shape, size_bytes, workloads
+from edgekd.cli.workloads import bundled, onnx_file, parse_shape, size_bytes, wanted_in, workloads
 from edgekd.errors import MeasurementError
+from edgekd.runtime import RUNTIMES
 from tests.bench.conftest import write_model
 from tests.lint.graphs import Net
 from tests.test_external import with_weights_outside
@@ -118,6 +119,41 @@ def test_bundles_that_name_no_model_of_theirs(tmp_path, manifest):
 def test_folder_without_manifest(tmp_path):
     with pytest.raises(MeasurementError, match=r"no manifest\.json"):
         bundled(tmp_path)
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_of_a_bundle_a_file_for_this_machine_is_timed_or_the_other_is_named(tmp_path, monkeypatch, capsys, machine):
+    x86 = {"device": "cpu", "runtime": "onnxruntime", "profile": "onnxruntime-x86", "file": "x86.onnx"}
+    arm = {"device": "pi", "runtime": "onnxruntime", "profile": "onnxruntime-arm", "file": "arm.onnx"}
+    orin = {"device": "orin", "runtime": "tensorrt", "profile": "tensorrt", "file": "orin.onnx"}
+
+    def timed(*targets, runtime="onnxruntime", place="cpu") -> tuple[str, str]:
+        """The file, and the warning in which it is not for the runtime there."""
+        name = "-".join(each["device"] for each in targets) or "plain"
+        packed = tmp_path / name
+        if not packed.exists():
+            bundle(packed, {"model": "student.onnx", "targets": targets})
+            for each in targets:
+                (packed / each["file"]).touch()
+        found = onnx_file(packed, wanted_in(RUNTIMES[runtime], "cpu", place))
+        return found.name, capsys.readouterr().err
+
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert timed(x86, arm) == ("x86.onnx" if machine == "x86_64" else "arm.onnx", "")
+    other, profile = (x86, "onnxruntime-arm") if machine == "aarch64" else (arm, "onnxruntime-x86")
+    name, said = timed(other, orin)
+    assert name == "student.onnx"
+    assert said == (
+        f"warning: no file of {tmp_path / other['device']}-orin is written for ONNX Runtime on this machine; "
+        "student.onnx, its model, is read instead. To read another, give the file; "
+        f"'edgekd export RUN --target {profile}' writes one\n"
+    )
+    assert timed(other, orin, place="orin", runtime="tensorrt") == ("orin.onnx", "")
+    # An engine is built where it runs, so that another device's file does as well.
+    assert timed(other, orin, place="nano", runtime="tensorrt") == ("orin.onnx", "")
+    assert "TensorRT on nano; student.onnx, its model" in timed(x86, arm, place="nano", runtime="tensorrt")[1]
+    assert "ONNX Runtime on nano; student.onnx" in timed(x86, arm, place="nano")[1]
+    assert timed() == ("student.onnx", "")  # of a bundle without targets the model is all there is
 
 
 def given(*models, runtimes=(), shape=None) -> dict[str, Workload]:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from edgekd.cli.lint import load, table
-from edgekd.cli.workloads import onnx_file, workload
+from edgekd.cli.workloads import Wanted, onnx_file, workload
 from edgekd.lint import lint as lint_model
 from tests.lint.graphs import U8, Net, clean
 
@@ -115,8 +115,8 @@ def test_of_a_bundle_the_file_of_the_target_is_read(tmp_path):
     for name in ("model.cpu.onnx", "model.orin.onnx"):
         (tmp_path / name).touch()
     orin = {"device": "orin", "runtime": "tensorrt"}
-    assert onnx_file(tmp_path, orin).name == "model.orin.onnx"
-    assert onnx_file(tmp_path, {**orin, "runtime": "onnxruntime"}).name == "model.cpu.onnx"
+    assert onnx_file(tmp_path, Wanted([orin], "orin")).name == "model.orin.onnx"
+    assert onnx_file(tmp_path, Wanted([{**orin, "runtime": "onnxruntime"}], "orin")).name == "model.cpu.onnx"
     assert workload(str(tmp_path), "tensorrt", "cpu", place="orin").model.endswith("model.orin.onnx")
 
 
