@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from edgekd.bundle.golden_images import IMAGE
 from edgekd.bundle.manifest import Manifest, Tensor
 from edgekd.preprocess import PADDING
 from edgekd.tasks.task import Language, Task
@@ -13,6 +14,8 @@ from edgekd.tasks.task import Language, Task
 WIDTH = 100
 # In lines that use where pixels of the file are in the network's image.
 PLACES = "across"
+# Of files that are not in the bundle.
+NAMES = {"image": "picture.png", "vector": "row.csv", "tensors": "samples.npz"}
 
 
 class Example(NamedTuple):
@@ -54,12 +57,23 @@ def program(manifest: Manifest, task: Task, language: Language, code: str) -> st
         manifest=manifest,
         preprocess=manifest.preprocess,
         names=[each.name for each in manifest.inputs],
+        sample=sample_for(manifest, language),
         batch=max(batch, 1),
         padding=PADDING,
         several=not task.output_shapes,
         places=PLACES in code,
         decode=code,
     )
+
+
+def sample_for(manifest: Manifest, language: Language) -> str:
+    """Return a file that a program can be tried with: a golden image of a kind that it reads, or a name for one."""
+    kind = manifest.preprocess["kind"]
+    if kind != "image":
+        return NAMES[kind]
+    netpbm = ".pgm" if manifest.preprocess["shape"][0] == 1 else ".ppm"
+    ending, name = ("", NAMES[kind]) if language == "python" else (netpbm, f"picture{netpbm}")
+    return next((each.path for each in manifest.files if each.role == IMAGE and each.path.endswith(ending)), name)
 
 
 def numbers(values: Sequence[float]) -> str:

@@ -188,8 +188,28 @@ def test_python(case, monkeypatch, capsys):
 def test_what_is_no_image_is_answered_with_the_usage(tmp_path, monkeypatch, capsys):
     bundle = packed(tmp_path / "bundle", GREY, Classification(LABELS))
     for file in ("golden", "missing.png", "labels.txt"):
-        with pytest.raises(SystemExit, match=rf"^usage: predict.py IMAGE \(.*{file}"):
+        with pytest.raises(SystemExit, match=rf"{file}.*; usage: predict.py IMAGE, such as picture.png$"):
             printed_by_python(bundle, file, monkeypatch, capsys)
+
+
+NUMBERS = "row.csv, a line of 40 numbers with commas between them"
+
+
+@pytest.mark.parametrize(
+    ("case", "wanted"),
+    [
+        ("colour", "IMAGE, such as golden/image-1.ppm"),
+        ("grey", "IMAGE, such as golden/image-1.pgm"),
+        ("vector", NUMBERS),
+    ],
+    indirect=["case"],
+)
+def test_a_program_that_is_given_nothing_says_what_it_wants(case, wanted, monkeypatch, capsys):
+    bundle, _ = case
+    monkeypatch.setattr("sys.argv", ["predict.py"])
+    with pytest.raises(SystemExit, match="^2$"):
+        exec(program(bundle, "python"), {})
+    assert capsys.readouterr().err == f"usage: predict.py {wanted}\n"
 
 
 @compiled
@@ -199,8 +219,13 @@ def test_cpp(case):
         pytest.skip("the task has no program in C++")
     libraries = library(bundle.parent / "lib")
     run, there = built(bundle, libraries), {**os.environ, "LD_LIBRARY_PATH": str(libraries)}
-    wrong = subprocess.run([run, "golden"], cwd=bundle, env=there, capture_output=True, text=True)
-    assert wrong.returncode == 1 and wrong.stderr.startswith("golden ")
+    for wrong in ("golden", "labels.txt"):
+        done = subprocess.run([run, wrong], cwd=bundle, env=there, capture_output=True, text=True)
+        assert done.returncode == 1 and done.stderr.startswith(f"{wrong} ")
+    done = subprocess.run([run], cwd=bundle, env=there, capture_output=True, text=True)
+    kind = Path(files[0]).suffix.removeprefix(".").upper()
+    wanted = NUMBERS if kind == "CSV" else f"IMAGE, a binary {kind} file such as {files[0]}"
+    assert (done.returncode, done.stderr) == (2, f"usage: {run} {wanted}\n")
     for file in files:
         done = subprocess.run([run, file], cwd=bundle, env=there, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -223,6 +248,11 @@ def test_several_inputs_in_python(tmp_path, monkeypatch, capsys):
     np.savez(tmp_path / "one.npz", **{name: each[:1] for name, each in fed.items()})
     printed = printed_by_python(bundle, "../one.npz", monkeypatch, capsys)
     assert_printed(printed, expected(bundle, "../one.npz"), 1e-6)
+    monkeypatch.setattr("sys.argv", ["predict.py"])
+    with pytest.raises(SystemExit, match="^2$"):
+        exec(program(bundle, "python"), {})
+    names = ", ".join(each["name"] for each in json.loads((bundle / "manifest.json").read_text())["inputs"])
+    assert capsys.readouterr().err == f"usage: predict.py samples.npz, which holds {names}, each (N, ...)\n"
     assert "```cpp" not in (bundle / "README.md").read_text()
 
 
