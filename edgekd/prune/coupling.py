@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -32,12 +32,14 @@ class CoupledChannels:
         chunk: above 1 where a grouped convolution loses whole groups.
         kernels: the number of groups into which convolutions, without norms, divide the channels. Runtimes are fast
             at certain widths of these.
+        least: how many scores must stay, lest a norm is left with single values.
     """
 
     width: int
     parts: int = 1
     chunk: int = 1
     kernels: int = 1
+    least: int = 1
 
     @property
     def repeats(self) -> int:
@@ -79,7 +81,8 @@ def coupled_channels(group: tp.Group) -> CoupledChannels:
     """Find which channels of ``group`` are coupled, by its layers and by operations such as splits."""
     by_layers = _coupled_by_layers(group)
     by_operations = _coupled_by_operations(group)
-    return by_layers if not by_operations else _coarser(by_layers, by_operations)
+    found = by_layers if not by_operations else _coarser(by_layers, by_operations)
+    return replace(found, least=_least(group, found))
 
 
 def _coupled_by_layers(group: tp.Group) -> CoupledChannels:
@@ -200,6 +203,27 @@ def _coarser(by_layers: CoupledChannels, by_operations: set[frozenset[int]]) -> 
         if classes and all(any(together <= own for own in classes) for together in by_operations):
             return form
     return CoupledChannels(width, parts=width)
+
+
+def _least(group: tp.Group, coupling: CoupledChannels) -> int:
+    """Return how many scores leave every norm two values to compare.
+
+    A norm of single values gives a constant, and PyTorch refuses a GroupNorm that has them in a batch of one.
+    """
+    least = 1
+    for item, positions in _positions(group):
+        layer = item.dep.target.module
+        if isinstance(layer, nn.GroupNorm):
+            count, channels, values = layer.num_groups, layer.num_channels, group._DG.pixels.get(layer, 1)
+        elif isinstance(layer, nn.LayerNorm):
+            count, channels, values = 1, layer.normalized_shape[-1], math.prod(layer.normalized_shape[:-1])
+        else:
+            continue
+        norm = _Layer(layer, False, coupling.width, count, channels // count, positions)
+        # Of several groups' channels side by side, each leaves one.
+        if values == 1 and len(positions) == channels and not norm.fits_chunks(coupling.chunk):
+            least = max(least, math.ceil(2 * count * coupling.scores / channels))
+    return min(least, coupling.scores)
 
 
 def _layers(group: tp.Group) -> Iterator[_Layer]:

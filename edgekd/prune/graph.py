@@ -9,6 +9,7 @@ that take the network's inputs channel by channel, and convolutions with several
 Grouped convolutions lose whole groups where they have enough of them: then their inputs go with their outputs.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,6 +66,7 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
         barred: after :meth:`get_all_groups` the roots of groups that meet a barrier, each with the other layers of its
             group and the reason.
         outputs: the layers that give the network's outputs.
+        pixels: of the smallest map that each GroupNorm is called with, for one sample.
     """
 
     module2node: Nodes
@@ -74,6 +76,7 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
         self.barriers: dict[Node, str] = {}
         self.barred: dict[nn.Module, tuple[list[nn.Module], str]] = {}
         self.outputs: list[nn.Module] = []
+        self.pixels: dict[nn.Module, int] = {}
         self._mapped: dict[Node, list[int] | None] = {}
         self._grouped, self._norms = GroupedConvPruner(), GroupNormPruner()
         self._own_pruners: dict[nn.Module, tp.BasePruningFunc] = {}
@@ -165,7 +168,8 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
             given.extend(leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor))
             return outputs
 
-        nodes = Nodes(super()._trace(*arguments, **{**options, "output_transform": note}))
+        with self._counting_pixels():
+            nodes = Nodes(super()._trace(*arguments, **{**options, "output_transform": note}))
         for node in nodes.values():
             resize = resize_of(node)
             if resize is not None:
@@ -185,6 +189,20 @@ class ChannelGraph(tp.DependencyGraph):  # type: ignore[misc]
             if node.type in MAPPED and (node in self.barriers or keeps_channels(node)):
                 node.type = OPTYPE.ELEMENTWISE
         return nodes
+
+    @contextmanager
+    def _counting_pixels(self) -> Iterator[None]:
+        def count(norm: nn.Module, _: Any, output: Tensor) -> None:
+            pixels = math.prod(output.shape[2:])
+            self.pixels[norm] = min(pixels, self.pixels.get(norm, pixels))
+
+        norms = [module for module in self.model.modules() if isinstance(module, nn.GroupNorm)]
+        hooks = [norm.register_forward_hook(count) for norm in norms]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def _build_dependency(self, module2node: Nodes) -> None:
         super()._build_dependency(module2node)

@@ -43,10 +43,15 @@ class ChannelGroup:
         """Return the number of channels for each score: ``keep`` scores are ``keep * repeats`` channels."""
         return self.coupling.repeats
 
+    @property
+    def is_fixed(self) -> bool:
+        """Tell whether no channel can go."""
+        return self.coupling.least == len(self.scores)
+
     def keep(self, wanted: int, round_to: int, max_ratio: float) -> int:
         """Return the number of scores to keep: at least ``wanted``, so that ``round_to`` divides the width."""
         step = self.coupling.step(round_to)
-        least = max(1, math.ceil(len(self.scores) * (1 - max_ratio)), len(self._best()))
+        least = max(self.coupling.least, math.ceil(len(self.scores) * (1 - max_ratio)), len(self._best()))
         return min(len(self.scores), math.ceil(max(wanted, least) / step) * step)
 
     def lost(self, keep: int) -> float:

@@ -103,7 +103,7 @@ class Prunable:
             unprunable = find_unprunable(self.network, input_shape, graph, ignored)
             self.unpruned = unprunable.reasons
             self.groups: list[ChannelGroup] = find_groups(graph, score, scope, [*ignored, *unprunable.layers])
-        if all(len(group.scores) == 1 for group in self.groups):
+        if all(group.is_fixed for group in self.groups):
             raise ModelError(_nothing_left(network, importance, self.unpruned))
         self.roots = [names[group.root] for group in self.groups]
         self.is_weighted = bool(weights)

@@ -100,8 +100,10 @@ def find_unprunable(
             unknown = {root: ("", f"channels cannot be followed ({first_line(error)})")}
             failed |= unknown | _TrialCuts(network, input_shape, graph, alone).run()
             continue
-        if len(groups[root].scores) == 1 < groups[root].width:
-            rigid.append(Unpruned(layers[root], "", "channels can only go all together"))
+        if groups[root].is_fixed and groups[root].width > 1:
+            together = len(groups[root].scores) == 1
+            why = "channels can only go all together" if together else "a norm would be left with single values"
+            rigid.append(Unpruned(layers[root], "", why))
     failed |= _TrialCuts(network, input_shape, graph, groups).run()
     barred = [
         Unpruned(tuple(paths[layer] for layer in (root, *others)), operation, f"meets {operation}")

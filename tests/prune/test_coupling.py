@@ -79,6 +79,23 @@ def test_a_part_of_what_a_layer_in_groups_reads_cannot_be_cut(joined):
     ] == [(1, 4), (1, 5)]
 
 
+class Levels(nn.Module):
+    """A norm that two levels of a pyramid share, one of them of a single pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.norm, self.head = nn.Conv2d(3, 16, 1), nn.GroupNorm(4, 16), nn.Conv2d(16, 4, 1)
+
+    def forward(self, x):
+        fine = self.enter(x)
+        levels = (fine, F.adaptive_avg_pool2d(fine, 1))
+        return [self.head(F.relu(self.norm(each))) for each in levels]
+
+
+def test_the_smallest_map_of_a_norm_counts():
+    assert coupled_channels(groups_of(Levels())["enter"]) == CoupledChannels(16, parts=4, least=2)
+
+
 TIED = CoupledChannels(24, parts=2, chunk=3)
 
 

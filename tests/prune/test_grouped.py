@@ -200,6 +200,34 @@ def test_group_norms_lose_whole_groups_too(groups, norm):
     assert cut[3].num_groups == (norm * cut[3].num_channels // 24 if whole else norm)
 
 
+def squeezed(norm: nn.Module, pixels: int = 1) -> nn.Module:
+    """A norm of 16 channels on a map of few pixels."""
+    pooled = (nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(pixels), nn.Conv2d(8, 16, 1), norm, nn.ReLU())
+    return nn.Sequential(*pooled, nn.Conv2d(16, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+@pytest.mark.parametrize(("groups", "pixels", "channels"), [(4, 1, 8), (4, 2, 4), (1, 1, 2), (1, 2, 1)])
+def test_no_group_of_a_norm_is_left_with_a_single_value(groups, pixels, channels):
+    """Less its own mean it would be 0, whatever the image; PyTorch refuses a batch of one such image."""
+    found = Prunable(squeezed(nn.GroupNorm(groups, 16), pixels), SHAPE, round_to=1, max_ratio=1.0)
+    cut, _ = found.cut([found.rounded(group, 1) for group in found.groups])
+    assert (cut[3].num_groups, cut[3].num_channels) == (groups, channels)
+    assert cut.train()(torch.rand(1, *SHAPE)).shape == (1, 4)
+
+
+def test_a_layer_norm_keeps_two_channels():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(432, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 4))
+    found = Prunable(network, SHAPE, round_to=1, max_ratio=1.0)
+    cut, _ = found.cut([found.rounded(group, 1) for group in found.groups])
+    assert cut[2].normalized_shape == (2,) and cut[1].out_features == 2
+
+
+def test_a_norm_with_no_channel_to_spare_keeps_them_all():
+    found = Prunable(squeezed(nn.GroupNorm(8, 16)), SHAPE, round_to=1)
+    assert [str(each) for each in found.unpruned] == ["2: a norm would be left with single values"]
+    assert [group.is_fixed for group in found.groups] == [root == "2" for root in found.roots]
+
+
 def test_prelus_do_not_hold_channels_back():
     """Autograd shows a view of their weights."""
     network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.PReLU(8), nn.Conv2d(8, 8, 1), nn.PReLU(), nn.Conv2d(8, 4, 1))
