@@ -38,6 +38,7 @@ from edgekd.recipe import Recipe, load_recipe
 from edgekd.records.rows import deployed_of
 from edgekd.report.schema import Report, Row
 from edgekd.tasks.evidence_file import EvidenceFile, compared_by_file, write_evidence
+from edgekd.tasks.metric import evidence_for
 from edgekd.tasks.registry import TASKS
 from edgekd.tasks.task import Task
 
@@ -103,7 +104,7 @@ class Deployed:
         logits = self.logits + noise * self.logits.std() * random.normal(size=self.logits.shape)
         targets = self.task.targets(self.data.test.labels.numpy())
         metrics = self.task.metrics
-        evidence = {each.name: each.evidence(self.task.from_rows(logits), targets) for each in metrics}
+        evidence = evidence_for(metrics, self.task.from_rows(logits), targets)
         by_file = {each.name: evidence[each.name] for each in compared_by_file(metrics)}
         found = Scores.of(evidence, metrics)
         kept = EvidenceFile("evidence.npz", write_evidence(make_folder(folder) / "evidence.npz", by_file))

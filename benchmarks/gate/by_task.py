@@ -32,7 +32,7 @@ from edgekd.gate.policy import Policy
 from edgekd.gate.quality import quality
 from edgekd.gate.question import Question
 from edgekd.gate.row import GateRow
-from edgekd.tasks.metric import Evidence
+from edgekd.tasks.metric import Evidence, evidence_for
 from edgekd.tasks.task import Task
 
 SIMULATIONS = (
@@ -79,7 +79,7 @@ def rates(simulation: Simulation, samples: int, networks: int, faulty: int) -> d
         drawn = simulation.draw(random, samples)
         first, second = (simulation.rounded(drawn.network, random) for _ in range(2))
         before = predictions(first)
-        baseline = {metric.name: metric.evidence(before, drawn.targets) for metric in task.metrics}
+        baseline = evidence_for(task.metrics, before, drawn.targets)
         if number < networks:
             _count(unchanged, failed(task, drawn.targets, baseline, predictions(second)))
         for fault, plant in simulation.faults.items() if number < faulty else ():

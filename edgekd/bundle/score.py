@@ -12,7 +12,7 @@ from edgekd.bundle.predict import Predictor, rows_of, samples_in
 from edgekd.bundle.session import BATCH, Inputs
 from edgekd.errors import DataError
 from edgekd.tasks.compare import interval
-from edgekd.tasks.metric import Evidence, Metric
+from edgekd.tasks.metric import Evidence, Metric, evidence_for
 from edgekd.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def score(bundle: Path, samples: Inputs, labels: np.ndarray, batch: int = BATCH,
     for start in range(0, n, batch):
         rows.append(task.to_rows(predictor.decoded(predictor.take(rows_of(samples, start, batch)), batch)))
     predictions = task.from_rows(np.concatenate(rows))
-    evidence = {metric.name: MetricScore(metric, metric.evidence(predictions, targets)) for metric in task.metrics}
-    return Score(evidence)
+    found = evidence_for(task.metrics, predictions, targets)
+    return Score({metric.name: MetricScore(metric, found[metric.name]) for metric in task.metrics})
 
 
 def read_targets(task: Task, labels: np.ndarray, n: int) -> "Arrays":

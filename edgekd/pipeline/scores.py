@@ -16,7 +16,7 @@ from edgekd.pipeline.node import Node, NodeCache
 from edgekd.stats.correct import encode_correct
 from edgekd.tasks.compare import interval
 from edgekd.tasks.evidence_file import EvidenceFile, compared_by_file, write_evidence
-from edgekd.tasks.metric import Correct, Evidence, Metric
+from edgekd.tasks.metric import Correct, Evidence, Metric, evidence_for
 from edgekd.tasks.task import Task
 
 VERSION = 2
@@ -93,4 +93,4 @@ class ScoresNode(Node[Scores]):
 
 def _evidence(predictions: Path, task: Task, data: DataSet) -> dict[str, Evidence]:
     decoded, targets = task.from_rows(np.load(predictions)), task.targets(data.test.labels.numpy())
-    return {metric.name: metric.evidence(decoded, targets) for metric in task.metrics}
+    return evidence_for(task.metrics, decoded, targets)

@@ -163,6 +163,39 @@ class Metric:
         return f"{value:.2%}" if self.unit == "%" else f"{significant(value, 4)} {self.unit}".rstrip()
 
 
+@dataclass(frozen=True)
+class SharedEvidence:
+    """The evidence of a metric, made of what several metrics of its task share, such as matches of boxes.
+
+    Attributes:
+        shared: takes predictions and targets; of metrics with the same function, :func:`evidence_for` calls it once.
+        evidence: takes what ``shared`` gives.
+    """
+
+    shared: Callable[[Any, Mapping[str, NDArray[Any]]], Any]
+    evidence: Callable[[Any], Evidence]
+
+    def __call__(self, predictions: Any, targets: Mapping[str, NDArray[Any]]) -> Evidence:
+        return self.evidence(self.shared(predictions, targets))
+
+
+def evidence_for(
+    metrics: Iterable[Metric], predictions: Any, targets: Mapping[str, NDArray[Any]]
+) -> dict[str, Evidence]:
+    """Return the evidence of each metric by its name; what metrics share is computed once."""
+    known: dict[Any, Any] = {}
+    found = {}
+    for metric in metrics:
+        how = metric.evidence
+        if not isinstance(how, SharedEvidence):
+            found[metric.name] = how(predictions, targets)
+            continue
+        if how.shared not in known:
+            known[how.shared] = how.shared(predictions, targets)
+        found[metric.name] = how.evidence(known[how.shared])
+    return found
+
+
 def result_columns(metrics: Iterable[Metric]) -> list[Column]:
     """Return the columns of a table of rows: these metrics, then size and latency."""
     return [*(metric.column() for metric in metrics), *RESULTS]

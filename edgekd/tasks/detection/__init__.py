@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from edgekd.errors import ModelError
-from edgekd.tasks.metric import Evidence, Metric
+from edgekd.tasks.metric import Evidence, Metric, SharedEvidence
 from edgekd.tasks.signature import LOGITS, Signature
 
 if TYPE_CHECKING:
@@ -22,33 +22,40 @@ if TYPE_CHECKING:
     from edgekd.tasks.breakdown import NamedPredictions, Pictures
     from edgekd.tasks.detection.by_class import DetectionByClass
     from edgekd.tasks.detection.decode import DecoderOptions, DetectedBoxes
+    from edgekd.tasks.detection.matching import Matches
     from edgekd.tasks.detection.operating_point import OperatingDetails
     from edgekd.tasks.detection.score import PredictedBoxes
     from edgekd.tasks.task import Arrays, Language, OutputShape, Stored, Tensors
 
 
-def _average_precision(predictions: DetectedBoxes, targets: Arrays) -> Evidence:
+def _matches(predictions: DetectedBoxes, targets: Arrays) -> Matches:
+    from edgekd.tasks.detection import matching
+
+    return matching.matches(predictions, targets)
+
+
+def _average_precision(found: Matches) -> Evidence:
     from edgekd.tasks.detection import evidence
 
-    return evidence.average_precision(predictions, targets)
+    return evidence.average_precision(found)
 
 
-def _average_precision_50(predictions: DetectedBoxes, targets: Arrays) -> Evidence:
+def _average_precision_50(found: Matches) -> Evidence:
     from edgekd.tasks.detection import evidence
 
-    return evidence.average_precision_50(predictions, targets)
+    return evidence.average_precision_50(found)
 
 
-def _average_recall(predictions: DetectedBoxes, targets: Arrays) -> Evidence:
+def _average_recall(found: Matches) -> Evidence:
     from edgekd.tasks.detection import evidence
 
-    return evidence.average_recall(predictions, targets)
+    return evidence.average_recall(found)
 
 
-def _operating_point(predictions: DetectedBoxes, targets: Arrays) -> Evidence:
+def _operating_point(found: Matches) -> Evidence:
     from edgekd.tasks.detection import operating_point
 
-    return operating_point.operating_point(predictions, targets)
+    return operating_point.operating_point(found)
 
 
 def _ap_type() -> type[Evidence]:
@@ -73,6 +80,12 @@ def _point_type() -> type[Evidence]:
     from edgekd.tasks.detection.operating_point import OperatingPoint
 
     return OperatingPoint
+
+
+def _metric(
+    name: str, title: str, evidence: Callable[[Matches], Evidence], evidence_type: Callable[[], type[Evidence]]
+) -> Metric:
+    return Metric(name, title, "%", "higher", "bootstrap", SharedEvidence(_matches, evidence), evidence_type)
 
 
 @dataclass(frozen=True)
@@ -112,10 +125,10 @@ class Detection:
         "where there is no box"
     )
     metrics: ClassVar[Sequence[Metric]] = (
-        Metric("box_map", "box mAP", "%", "higher", "bootstrap", _average_precision, _ap_type),
-        Metric("box_map50", "box mAP50", "%", "higher", "bootstrap", _average_precision_50, _ap50_type),
-        Metric("box_recall", "box recall", "%", "higher", "bootstrap", _average_recall, _recall_type),
-        Metric("box_f1", "F1 at the threshold", "%", "higher", "bootstrap", _operating_point, _point_type),
+        _metric("box_map", "box mAP", _average_precision, _ap_type),
+        _metric("box_map50", "box mAP50", _average_precision_50, _ap50_type),
+        _metric("box_recall", "box recall", _average_recall, _recall_type),
+        _metric("box_f1", "F1 at the threshold", _operating_point, _point_type),
     )
 
     def __post_init__(self) -> None:

@@ -26,9 +26,8 @@ from edgekd.tasks.breakdown import (
     lost_more,
     panel_of_shares,
 )
-from edgekd.tasks.detection.decode import DetectedBoxes
 from edgekd.tasks.detection.evidence import BoxPrecision
-from edgekd.tasks.detection.matching import Objects, match, matched
+from edgekd.tasks.detection.matching import ImageMatches, Matches, Objects, matches
 from edgekd.tasks.detection.operating_point import object_scores, operating_point
 
 if TYPE_CHECKING:
@@ -180,12 +179,13 @@ def by_class(
     """Return the comparison of two networks' predictions of the same images in the same order.
 
     Args:
-        targets: see :func:`edgekd.tasks.detection.matching.matched`.
+        targets: see :func:`edgekd.tasks.detection.matching.matches`.
         names: of the classes, in the order of outputs.
         runtime: that both ran in.
         pictures: of the images, to show boxes over.
     """
-    was, now = (BoxPrecision(*matched(each.predictions, targets)) for each in (before, after))
+    both = matches(before.predictions, targets), matches(after.predictions, targets)
+    was, now = (BoxPrecision(*each.counted) for each in both)
     counts = was.objects.sum(0).tolist()
     precisions = [_shares(each.by_class(np.ones((1, each.n)))[:, 0]) for each in (was, now)]
     ours, theirs = (object_scores(each.predictions, targets) for each in (before, after))
@@ -199,20 +199,20 @@ def by_class(
             for name, n, first, second in zip(names, counts, *precisions, strict=True)
         ),
         threshold=before.predictions.threshold,
-        operation_before=_operation(before, targets, ours),
-        operation_after=_operation(after, targets, theirs),
+        operation_before=_operation(both[0], ours),
+        operation_after=_operation(both[1], theirs),
         score_moved=float((theirs - ours)[found].mean()) if found.any() else None,
-        examples=_examples(before.predictions, after.predictions, targets, names, pictures),
+        examples=_examples(*both, targets, names, pictures),
     )
 
 
 def _examples(
-    before: DetectedBoxes, after: DetectedBoxes, targets: Mapping[str, NDArray[Any]], names: Sequence[str],
+    before: Matches, after: Matches, targets: Mapping[str, NDArray[Any]], names: Sequence[str],
     pictures: Pictures | None,
 ) -> tuple[BoxExample, ...]:  # fmt: skip
     from edgekd.tasks.pictures import for_report
 
-    acts = [_acts(each, targets) for each in (before, after)]
+    acts = [list(map(_acted, each.images)) for each in (before, after)]
     apart = [
         abs(sum(was.hits) - sum(now.hits)) + abs(len(was.hits) - len(now.hits)) for was, now in zip(*acts, strict=True)
     ]
@@ -221,7 +221,7 @@ def _examples(
     extent = tuple(int(np.ceil(targets["boxes"][..., side].max(initial=1))) for side in (3, 2))
     found = []
     for image, photo in zip(shown, photos, strict=True):
-        objects, size = Objects.of(targets, image), extent if photo is None else photo.shape[1:]
+        objects, size = before.images[image].objects, extent if photo is None else photo.shape[1:]
         was, now = (_drawn(objects, act[image], names, size) for act in acts)
         found.append(
             BoxExample(
@@ -252,19 +252,13 @@ class _Acted(NamedTuple):
     hits: list[bool]
 
 
-def _acts(predictions: DetectedBoxes, targets: Mapping[str, NDArray[Any]]) -> list[_Acted]:
-    found = []
-    for image in range(len(predictions.scores)):
-        boxes, scores, classes = predictions.of_image(image)
-        order = np.argsort(-scores, kind="stable")
-        order = order[scores[order] >= predictions.threshold]
-        hits, _ = match(boxes[order], classes[order], Objects.of(targets, image))
-        found.append(_Acted(boxes[order].tolist(), classes[order].tolist(), hits[0].tolist()))
-    return found
+def _acted(found: ImageMatches) -> _Acted:
+    boxes, classes, hits = (each[: found.acted].tolist() for each in (found.boxes, found.classes, found.hits[0]))
+    return _Acted(boxes, classes, hits)
 
 
-def _operation(named: NamedPredictions, targets: Mapping[str, NDArray[Any]], scores: NDArray[np.float64]) -> Operation:
-    point = operating_point(named.predictions, targets)
+def _operation(found: Matches, scores: NDArray[np.float64]) -> Operation:
+    point = operating_point(found)
     figures = _shares(np.array([point.precision, point.recall, point.value()]))
     mean = float(scores.mean()) if len(scores) else None
     return Operation(precision=figures[0], recall=figures[1], f1=figures[2], object_score=mean)

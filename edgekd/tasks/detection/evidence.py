@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from edgekd.errors import DataError
-from edgekd.tasks.detection.matching import IOUS, Matched, matched
+from edgekd.tasks.detection.matching import IOUS, CountedMatches, Matches
 from edgekd.tasks.metric import Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
-    from edgekd.tasks.detection.decode import DetectedBoxes
-
-    Arrays = Mapping[str, NDArray[Any]]
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
@@ -28,35 +23,32 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 KINDS = {"scores": "f", "classes": "i", "hits": "u", "ignored": "u", "objects": "iu", "found": "f", "sums": "f"}
 
 
-def average_precision(predictions: DetectedBoxes, targets: Arrays) -> BoxPrecision:
+def average_precision(found: Matches) -> BoxPrecision:
     """Return the evidence for COCO's mAP, over overlaps from 0.5 to 0.95.
-
-    Args:
-        targets: see :func:`edgekd.tasks.detection.matching.matched`.
 
     Raises:
         DataError: no image has an object.
     """
-    return BoxPrecision(*_must_have_objects(matched(predictions, targets)))
+    return BoxPrecision(*_must_have_objects(found.counted))
 
 
-def average_precision_50(predictions: DetectedBoxes, targets: Arrays) -> BoxPrecision50:
-    """Return the evidence for mAP at an overlap of 0.5; arguments as for :func:`average_precision`."""
-    return BoxPrecision50(*_must_have_objects(matched(predictions, targets)))
+def average_precision_50(found: Matches) -> BoxPrecision50:
+    """Return the evidence for mAP at an overlap of 0.5; raises as :func:`average_precision` does."""
+    return BoxPrecision50(*_must_have_objects(found.counted))
 
 
-def average_recall(predictions: DetectedBoxes, targets: Arrays) -> BoxRecall:
-    """Return the evidence for COCO's average recall of 100 detections; arguments as for :func:`average_precision`."""
-    every = _must_have_objects(matched(predictions, targets))
+def average_recall(found: Matches) -> BoxRecall:
+    """Return the evidence for COCO's average recall of 100 detections; raises as :func:`average_precision` does."""
+    every = _must_have_objects(found.counted)
     there = every.classes >= 0
     images, _ = np.nonzero(there)
     hits = (every.hits[there][None] >> np.arange(len(IOUS), dtype=np.uint16)[:, None]) & 1
-    found = np.zeros(every.objects.shape)
-    np.add.at(found, (images, every.classes[there]), hits.mean(0))
-    return BoxRecall(found, every.objects)
+    shares = np.zeros(every.objects.shape)
+    np.add.at(shares, (images, every.classes[there]), hits.mean(0))
+    return BoxRecall(shares, every.objects)
 
 
-def _must_have_objects(found: Matched) -> Matched:
+def _must_have_objects(found: CountedMatches) -> CountedMatches:
     if not found.objects.any():
         raise DataError("no image has an object, so that nothing can be found: add annotated images")
     return found
@@ -92,7 +84,7 @@ class BoxPrecision(_MeanOverClasses):
     """The mean of precision at 101 points of recall, over overlaps and classes: Lin et al. 2014, as pycocotools has it.
 
     Precision at a recall is the highest at that recall or beyond. The fields are those of
-    :class:`~edgekd.tasks.detection.matching.Matched`.
+    :class:`~edgekd.tasks.detection.matching.CountedMatches`.
     """
 
     scores: NDArray[np.float32]

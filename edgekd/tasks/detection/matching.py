@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 from edgekd.tasks.detection.boxes import overlaps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,8 +41,8 @@ class Objects(NamedTuple):
         return cls(targets["boxes"][image, there], targets["classes"][image, there], np.asarray(crowd, bool))
 
 
-class Matched(NamedTuple):
-    """Matches of the detections (N, D) of a test set.
+class CountedMatches(NamedTuple):
+    """Matches of those detections (N, D) of a test set that average precision counts.
 
     Attributes:
         scores, classes: of each detection, by falling score within an image; the class is −1 where there is none.
@@ -56,42 +58,74 @@ class Matched(NamedTuple):
     objects: NDArray[np.int32]
 
 
-def matched(predictions: DetectedBoxes, targets: Mapping[str, NDArray[Any]]) -> Matched:
+class ImageMatches(NamedTuple):
+    """The detections of one image by falling score, and its objects.
+
+    Attributes:
+        boxes, scores, classes: (D, 4), (D,) and (D,).
+        hits: (thresholds, D), which detections have an object of their own.
+        ignored: likewise, which lie in a crowd alone.
+        acted: how many of them, the first ones, the user acts on.
+    """
+
+    boxes: NDArray[Any]
+    scores: NDArray[Any]
+    classes: Ints
+    hits: Bools
+    ignored: Bools
+    acted: int
+    objects: Objects
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """All detections of a test set of ``count`` classes, matched once for all metrics."""
+
+    images: Sequence[ImageMatches]
+    count: int
+
+    @cached_property
+    def counted(self) -> CountedMatches:
+        """Return the matches of the :data:`MOST` best detections of each class in an image."""
+        n, kept = len(self.images), [np.flatnonzero(_rank_in_class(each.classes) < MOST) for each in self.images]
+        shape = (n, max((len(places) for places in kept), default=0) or 1)
+        found = CountedMatches(
+            np.zeros(shape, np.float32),
+            np.full(shape, -1, np.int16),
+            np.zeros(shape, np.uint16),
+            np.zeros(shape, np.uint16),
+            np.zeros((n, self.count), np.int32),
+        )
+        for image, (each, places) in enumerate(zip(self.images, kept, strict=True)):
+            d = len(places)
+            found.scores[image, :d], found.classes[image, :d] = each.scores[places], each.classes[places]
+            found.hits[image, :d] = _packed(each.hits[:, places])
+            found.ignored[image, :d] = _packed(each.ignored[:, places])
+            found.objects[image] = np.bincount(each.objects.classes[~each.objects.crowd], minlength=self.count)
+        return found
+
+
+def matches(predictions: DetectedBoxes, targets: Mapping[str, NDArray[Any]]) -> Matches:
     """Match each image's detections, the best first, with its objects of their class.
 
     A detection takes the free object that it overlaps most, of several the last; at each threshold by itself. One
     without such an object that lies in a crowd counts neither as right nor as wrong. All else is as in
-    ``COCOeval.evaluateImg`` with area "all" and 100 detections of a class in an image.
+    ``COCOeval.evaluateImg`` with area "all". Detections of one class are matched as if there were no others, and those
+    before a detection as if it were not there.
 
     Args:
         targets: ``boxes`` (N, M, 4), ``classes`` (N, M) with −1 for places without an object, and optionally ``crowd``.
     """
-    n, most = predictions.scores.shape
-    found = Matched(
-        np.zeros((n, most), np.float32),
-        np.full((n, most), -1, np.int16),
-        np.zeros((n, most), np.uint16),
-        np.zeros((n, most), np.uint16),
-        np.zeros((n, predictions.count), np.int32),
-    )
-    for image in range(n):
+    found = []
+    for image in range(len(predictions.scores)):
         objects = Objects.of(targets, image)
-        found.objects[image] = np.bincount(objects.classes[~objects.crowd], minlength=predictions.count)
-        boxes, scores, of = predictions.of_image(image)
+        boxes, scores, classes = predictions.of_image(image)
         order = np.argsort(-scores, kind="stable")
-        order = order[_rank_in_class(of[order]) < MOST]
-        boxes, scores, of = boxes[order], scores[order], of[order]
-        hits, ignored = match(boxes, of, objects)
-        d = len(scores)
-        found.scores[image, :d], found.classes[image, :d] = scores, of
-        found.hits[image, :d], found.ignored[image, :d] = _packed(hits), _packed(ignored)
-    used = max(1, int((found.classes >= 0).sum(1).max(initial=0)))
-    return found._replace(
-        scores=found.scores[:, :used],
-        classes=found.classes[:, :used],
-        hits=found.hits[:, :used],
-        ignored=found.ignored[:, :used],
-    )
+        boxes, scores, classes = boxes[order], scores[order], classes[order]
+        hits, ignored = match(boxes, classes, objects)
+        acted = int((scores >= predictions.threshold).sum())
+        found.append(ImageMatches(boxes, scores, classes, hits, ignored, acted, objects))
+    return Matches(found, predictions.count)
 
 
 def match(boxes: NDArray[Any], classes: Ints, objects: Objects) -> tuple[Bools, Bools]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekd.errors import DataError
-from edgekd.tasks.detection.matching import Objects, match
+from edgekd.tasks.detection.matching import Matches, Objects, matches
 from edgekd.tasks.metric import Evidence
 
 if TYPE_CHECKING:
@@ -86,20 +86,12 @@ class OperatingDetails:
         return dict(vars(self))
 
 
-def operating_point(predictions: DetectedBoxes, targets: Arrays) -> OperatingPoint:
-    """Return the evidence for F1 at the threshold of ``predictions``.
-
-    Args:
-        targets: see :func:`edgekd.tasks.detection.matching.matched`.
-    """
-    counts = np.zeros((3, len(predictions.scores)))
-    for image in range(len(predictions.scores)):
-        objects = Objects.of(targets, image)
-        boxes, scores, classes = predictions.of_image(image)
-        acted = scores >= predictions.threshold
-        order = np.argsort(-scores[acted], kind="stable")
-        hits, ignored = match(boxes[acted][order], classes[acted][order], objects)
-        counts[:, image] = hits[0].sum(), int(acted.sum()) - ignored[0].sum(), (~objects.crowd).sum()
+def operating_point(found: Matches) -> OperatingPoint:
+    """Return the evidence for F1 at the threshold of the predictions that were matched."""
+    counts = np.zeros((3, len(found.images)))
+    for image, each in enumerate(found.images):
+        hits, ignored = (rows[0, : each.acted].sum() for rows in (each.hits, each.ignored))
+        counts[:, image] = hits, each.acted - ignored, (~each.objects.crowd).sum()
     return OperatingPoint(*counts)
 
 
@@ -123,10 +115,10 @@ def object_scores(predictions: DetectedBoxes, targets: Arrays) -> Floats:
 def details(predictions: DetectedBoxes, targets: Arrays) -> OperatingDetails:
     """Return the figures at the threshold, the deciles of scores, and the average precision of each class."""
     from edgekd.tasks.detection.evidence import BoxPrecision
-    from edgekd.tasks.detection.matching import matched
 
-    point, scores = operating_point(predictions, targets), object_scores(predictions, targets)
-    by_class = BoxPrecision(*matched(predictions, targets)).by_class(np.ones((1, point.n)))[:, 0]
+    found, scores = matches(predictions, targets), object_scores(predictions, targets)
+    point = operating_point(found)
+    by_class = BoxPrecision(*found.counted).by_class(np.ones((1, point.n)))[:, 0]
     acted = (predictions.classes >= 0) & (predictions.scores >= predictions.threshold)
     return OperatingDetails(
         threshold=predictions.threshold,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from edgekd.errors import DataError, ModelError
-from edgekd.tasks.metric import Evidence, Metric
+from edgekd.tasks.metric import Evidence, Metric, SharedEvidence
 from edgekd.tasks.signature import LOGITS, Signature
 from edgekd.tasks.tensor_spec import FLOATS
 
@@ -31,16 +31,22 @@ if TYPE_CHECKING:
 IGNORED = 255
 
 
-def _mean_iou(predictions: MaskPredictions, targets: Arrays) -> Evidence:
+def _overlaps(predictions: MaskPredictions, targets: Arrays) -> Sequence[NDArray[np.int64]]:
     from edgekd.tasks.segmentation import evidence
 
-    return evidence.mean_iou(predictions, targets)
+    return evidence.overlaps(predictions, targets)
 
 
-def _mean_dice(predictions: MaskPredictions, targets: Arrays) -> Evidence:
-    from edgekd.tasks.segmentation import evidence
+def _mean_iou(counts: Sequence[NDArray[np.int64]]) -> Evidence:
+    from edgekd.tasks.segmentation.evidence import MeanIoU
 
-    return evidence.mean_dice(predictions, targets)
+    return MeanIoU(*counts)
+
+
+def _mean_dice(counts: Sequence[NDArray[np.int64]]) -> Evidence:
+    from edgekd.tasks.segmentation.evidence import MeanDice
+
+    return MeanDice(*counts)
 
 
 def _boundary_f1(predictions: MaskPredictions, targets: Arrays) -> Evidence:
@@ -93,8 +99,8 @@ class Segmentation:
     breakdown_key: ClassVar[str | None] = "by_mask_class"
     decoded_output: ClassVar[str] = "`classes` (batch, height, width): the class of each position"
     metrics: ClassVar[Sequence[Metric]] = (
-        Metric("miou", "mean IoU", "%", "higher", "bootstrap", _mean_iou, _iou_type),
-        Metric("mdice", "mean Dice", "%", "higher", "bootstrap", _mean_dice, _dice_type),
+        Metric("miou", "mean IoU", "%", "higher", "bootstrap", SharedEvidence(_overlaps, _mean_iou), _iou_type),
+        Metric("mdice", "mean Dice", "%", "higher", "bootstrap", SharedEvidence(_overlaps, _mean_dice), _dice_type),
         Metric("boundary_f1", "boundary F1", "%", "higher", "bootstrap", _boundary_f1, _boundary_type),
     )
 

@@ -105,16 +105,6 @@ class BoundaryF1(MeanOverClasses):
         return np.where(predicted + actual > 0, found, np.nan)
 
 
-def mean_iou(predictions: MaskPredictions, targets: Arrays) -> MeanIoU:
-    """Return the evidence for the mean over classes of intersection over union."""
-    return MeanIoU(*overlaps(predictions, targets))
-
-
-def mean_dice(predictions: MaskPredictions, targets: Arrays) -> MeanDice:
-    """Return the evidence for the mean over classes of Dice's coefficient."""
-    return MeanDice(*overlaps(predictions, targets))
-
-
 def boundary_f1(predictions: MaskPredictions, targets: Arrays) -> BoundaryF1:
     """Return the evidence for the mean over classes of the F1 score of boundaries."""
     from edgekd.tasks.segmentation.boundaries import boundary_counts

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from edgekd.errors import DataError
-from edgekd.tasks.detection import Detection
+from edgekd.tasks.breakdown import NamedPredictions
+from edgekd.tasks.detection import Detection, matching
+from edgekd.tasks.detection.decode import DetectedBoxes
 from edgekd.tasks.detection.evidence import average_precision, average_precision_50, average_recall
-from edgekd.tasks.detection.matching import IOUS
+from edgekd.tasks.detection.matching import IOUS, matches
 from edgekd.tasks.detection.targets import by_name
+from edgekd.tasks.metric import evidence_for
 from tests.tasks.detection.drawn import detections, objects
 
 
@@ -101,7 +104,8 @@ def test_as_pycocotools(seed):
     stored = objects(60, seed=seed, crowds=0.2 * (seed % 2), whole=seed < 4)
     predictions, targets = detections(stored, seed=seed + 100, digits=1 + seed % 2), by_name(stored)
     metrics = (average_precision, average_precision_50, average_recall)
-    found = [metric(predictions, targets).value() for metric in metrics]
+    matched = matches(predictions, targets)
+    found = [metric(matched).value() for metric in metrics]
     np.testing.assert_allclose(found, coco(predictions, targets), atol=1e-9)
 
 
@@ -122,7 +126,8 @@ def test_as_torchmetrics():
             [{"boxes": boxes, "scores": scores, "labels": kinds}],
             [{"boxes": truth["boxes"], "labels": truth["classes"], "iscrowd": truth["crowd"].long()}],
         )
-    assert average_precision(predictions, targets).value() == pytest.approx(float(judge.compute()["map"]), abs=1e-6)
+    found = average_precision(matches(predictions, targets)).value()
+    assert found == pytest.approx(float(judge.compute()["map"]), abs=1e-6)
 
 
 def test_for_any_weights_as_a_slow_calculation():
@@ -134,15 +139,16 @@ def test_for_any_weights_as_a_slow_calculation():
     expected = [slow(predictions, targets, each) for each in drawn]
     # Repeated images lie next to each other in the slow one, and are counted one by one: a hit of the second copy has
     # no false detection of an equal score before it that the first did not have.
-    values = average_precision(predictions, targets).values(weights)
+    found = matches(predictions, targets)
+    values = average_precision(found).values(weights)
     np.testing.assert_allclose(values[0], expected[0][0], atol=1e-12)
     np.testing.assert_allclose(values, [each for each, _ in expected], atol=2e-3)
-    np.testing.assert_allclose(average_recall(predictions, targets).values(weights), [each for _, each in expected])
+    np.testing.assert_allclose(average_recall(found).values(weights), [each for _, each in expected])
 
 
 def test_whole_weights_are_repeated_images_and_a_scale_changes_nothing():
     stored = objects(30, seed=5)
-    evidence = average_precision(detections(stored, seed=6), by_name(stored))
+    evidence = average_precision(matches(detections(stored, seed=6), by_name(stored)))
     weights = np.random.default_rng(1).random((3, 30))
     np.testing.assert_allclose(evidence.values(weights), evidence.values(7 * weights))
     one = np.zeros((1, 30))
@@ -151,11 +157,49 @@ def test_whole_weights_are_repeated_images_and_a_scale_changes_nothing():
     assert evidence.values(one)[0] == pytest.approx(alone.value(), nan_ok=True)
 
 
+TASK = Detection(("a", "b", "c", "d"))
+
+
+@pytest.fixture
+def matched_images(monkeypatch):
+    """The images that were matched with their objects, one entry for each time."""
+    images, match = [], matching.match
+    monkeypatch.setattr(matching, "match", lambda *image: images.append(image) or match(*image))
+    return images
+
+
+def test_all_metrics_share_one_matching_of_each_image(matched_images):
+    stored = objects(30, seed=13)
+    predictions, targets = detections(stored, seed=14, digits=3), by_name(stored)
+    found = evidence_for(TASK.metrics, predictions, targets)
+    assert len(matched_images) == 30
+    for metric in TASK.metrics:
+        alone, shared = (each.arrays() for each in (metric.evidence(predictions, targets), found[metric.name]))
+        assert all(np.array_equal(alone[name], rows) for name, rows in shared.items())
+    matched_images.clear()
+    worse = detections(stored, seed=15, quality=0.4)
+    TASK.breakdown(NamedPredictions("a", predictions), NamedPredictions("b", worse), targets, "ONNX Runtime")
+    assert len(matched_images) == 2 * 30
+
+
+@pytest.mark.parametrize(("place", "counts"), [(99, True), (100, False)])
+def test_of_a_class_in_an_image_the_best_hundred_count_and_at_the_threshold_all(place, counts):
+    boxes = np.full((1, 150, 4), [10, 10, 14, 14], np.float32)
+    boxes[0, place] = [0, 0, 4, 4]
+    scores = np.linspace(0.99, 0.6, 150, dtype=np.float32)[None]
+    predictions = DetectedBoxes(boxes, scores, np.ones((1, 150), np.int64), 4)
+    targets = {"boxes": np.array([[[0, 0, 4, 4]]], np.float32), "classes": np.array([[1]])}
+    found = evidence_for(TASK.metrics, predictions, targets)
+    assert found["box_recall"].value() == (1 if counts else 0)
+    assert found["box_map"].value() == pytest.approx(0.01 if counts else 0)  # one of a hundred, at any recall
+    assert found["box_f1"].value() == pytest.approx(2 / 151)
+
+
 def test_joined_evidence_is_that_of_all_images():
     stored = objects(30, seed=7)
     predictions, targets = detections(stored, seed=8), by_name(stored)
     places = (slice(20), slice(20, 30))
-    for metric in Detection(("a", "b", "c", "d")).metrics:
+    for metric in TASK.metrics:
         whole = metric.evidence(predictions, targets)
         parts = [type(whole)(**{name: rows[at] for name, rows in whole.arrays().items()}) for at in places]
         assert parts[0].joined(parts[1]).value() == pytest.approx(whole.value())
@@ -163,16 +207,16 @@ def test_joined_evidence_is_that_of_all_images():
 
 def test_detections_of_several_lengths_join():
     first, second = (objects(8, seed=seed) for seed in (1, 2))
-    ours = average_precision(detections(first, most=3), by_name(first))
-    theirs = average_precision(detections(second, most=30), by_name(second))
+    ours = average_precision(matches(detections(first, most=3), by_name(first)))
+    theirs = average_precision(matches(detections(second, most=30), by_name(second)))
     assert ours.scores.shape[1] != theirs.scores.shape[1]
     assert ours.joined(theirs).n == 16
 
 
 def test_what_files_of_strangers_hold_is_refused():
     stored = objects(5)
-    arrays = average_precision(detections(stored), by_name(stored)).arrays()
-    kind = type(average_precision(detections(stored), by_name(stored)))
+    arrays = average_precision(matches(detections(stored), by_name(stored))).arrays()
+    kind = type(average_precision(matches(detections(stored), by_name(stored))))
     for wrong in (
         {"classes": arrays["classes"] + np.int16(40)},
         {"hits": arrays["hits"].astype(float)},
@@ -183,4 +227,4 @@ def test_what_files_of_strangers_hold_is_refused():
             kind(**{**arrays, **wrong})
     none = by_name(np.full((5, 1, 5), -1, np.float32))
     with pytest.raises(DataError, match="no image has an object"):
-        average_precision(detections(stored), none)
+        average_precision(matches(detections(stored), none))

@@ -5,8 +5,9 @@ from torchmetrics.classification import MulticlassF1Score, MulticlassJaccardInde
 
 from edgekd.errors import DataError
 from edgekd.tasks.compare import compare, interval
-from edgekd.tasks.segmentation import Segmentation
-from edgekd.tasks.segmentation.evidence import MeanIoU, mean_dice, mean_iou
+from edgekd.tasks.metric import evidence_for
+from edgekd.tasks.segmentation import Segmentation, evidence
+from edgekd.tasks.segmentation.evidence import MeanIoU
 from tests.tasks.segmentation.drawn import CLASSES, drawn, partly
 
 TASK = Segmentation(tuple("abcd"))
@@ -36,10 +37,20 @@ def test_mean_iou_and_dice_are_those_of_torchmetrics(change):
     assert found[1] == pytest.approx(by_torchmetrics(MulticlassF1Score, masks, logits), abs=1e-6)
 
 
+def test_masks_are_compared_once_for_both(monkeypatch):
+    masks, logits = drawn()
+    asked, confusions = [], evidence.confusions
+    monkeypatch.setattr(evidence, "confusions", lambda *both: asked.append(both) or confusions(*both))
+    found = evidence_for(TASK.metrics, predicted(logits), TASK.targets(masks))
+    assert len(asked) == 1
+    alone = {metric.name: metric.evidence(predicted(logits), TASK.targets(masks)).value() for metric in TASK.metrics}
+    assert {name: each.value() for name, each in found.items()} == alone
+
+
 def test_a_class_in_no_mask_is_left_out():
     masks, logits = drawn()
     masks[masks == 3], logits[:, 3] = 0, -9
-    found = mean_iou(predicted(logits), TASK.targets(masks))
+    found = MIOU.evidence(predicted(logits), TASK.targets(masks))
     by_class = found.by_class(np.ones((1, found.n)))[0]
     assert np.isnan(by_class[3]) and found.value() == pytest.approx(np.nanmean(by_class))
     assert found.value() == pytest.approx(by_torchmetrics(MulticlassJaccardIndex, masks, logits), abs=1e-6)
@@ -67,7 +78,7 @@ def test_it_is_no_mean_of_images():
     answers[1, 0, 0] = 1
     logits = (answers[:, None] == np.arange(2)[:, None, None]).astype(np.float32)
     task = Segmentation(("a", "b"))
-    value = mean_iou(task.decode({"logits": logits}), task.targets(masks)).value()
+    value = MIOU.evidence(task.decode({"logits": logits}), task.targets(masks)).value()
     assert value == pytest.approx((3 / 4 + 4 / 5) / 2)
 
 
@@ -77,7 +88,8 @@ def test_what_is_not_finite_is_never_right():
     rows = TASK.to_rows({"logits": logits})
     assert not TASK.is_finite(rows) and TASK.is_finite(rows[1:])
     whole, less = (
-        mean_dice(TASK.from_rows(rows[part]), TASK.targets(masks[part])).value() for part in (slice(0, 4), slice(1, 4))
+        DICE.evidence(TASK.from_rows(rows[part]), TASK.targets(masks[part])).value()
+        for part in (slice(0, 4), slice(1, 4))
     )
     assert whole < less == 1
     # A device sends -1 for such a position.
@@ -88,8 +100,8 @@ def test_what_is_not_finite_is_never_right():
 def test_smaller_predictions_are_enlarged():
     masks, logits = drawn(6, noise=0)
     half = logits[:, :, ::2, ::2]
-    found = mean_iou(predicted(half), TASK.targets(masks)).value()
-    enlarged = mean_iou(predicted(half.repeat(2, 2).repeat(2, 3)), TASK.targets(masks)).value()
+    found = MIOU.evidence(predicted(half), TASK.targets(masks)).value()
+    enlarged = MIOU.evidence(predicted(half.repeat(2, 2).repeat(2, 3)), TASK.targets(masks)).value()
     assert found == enlarged > 0.6
 
 
