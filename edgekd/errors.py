@@ -34,6 +34,10 @@ class MeasurementError(EdgekdError):
     """Something cannot be measured as asked."""
 
 
+class DisturbedError(MeasurementError):
+    """Something could not be measured beside what else the machine was doing; another try may succeed."""
+
+
 class DeviceError(EdgekdError):
     """A device cannot be reached, or does not do what it is asked."""
 

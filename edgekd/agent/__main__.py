@@ -24,8 +24,8 @@ def main() -> None:
         getattr(import_module(module), name)(request, conversation)
         conversation.send({"event": "done"})
     except Exception as error:
-        model = getattr(error, "model", None)
-        conversation.send({"event": "failed", "why": one_line(error), **({"model": model} if model else {})})
+        about = {name: getattr(error, name) for name in ("model", "killed") if getattr(error, name, None)}
+        conversation.send({"event": "failed", "why": one_line(error), **about})
     # The thread that waits for the input holds a lock that the interpreter would want for its own end.
     os._exit(0)
 

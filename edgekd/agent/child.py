@@ -41,11 +41,11 @@ COPIES = 10
 
 
 class ChildError(MeasurementError):
-    """A model that failed in its process; the message is one line."""
+    """A model that failed in its process, or whose process was ``killed``; the message is one line."""
 
-    def __init__(self, model: str, message: str):
+    def __init__(self, model: str, message: str, killed: bool = False):
         super().__init__(message)
-        self.model = model
+        self.model, self.killed = model, killed
 
 
 class Child:
@@ -75,16 +75,14 @@ class Child:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.endswith(b"\n"):
-            raise ChildError(self.name, self._failure_message())
+            code = self._process.wait()
+            self._stderr.seek(0)
+            message = failure_message(code, self._stderr.read().decode(errors="replace"))
+            raise ChildError(self.name, message, killed=code == -SIGKILL)
         answer = json.loads(line)
         if "error" in answer:
             raise ChildError(self.name, answer["error"])
         return answer["result"]
-
-    def _failure_message(self) -> str:
-        code = self._process.wait()
-        self._stderr.seek(0)
-        return failure_message(code, self._stderr.read().decode(errors="replace"))
 
     def end(self) -> None:
         # A compiler that the runtime started is of its group.

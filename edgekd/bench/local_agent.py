@@ -5,19 +5,20 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from signal import SIGKILL
 from time import monotonic
 from typing import Any, Protocol
 
 from edgekd import children
 from edgekd.agent.child import failure_message
 from edgekd.bench.events import Event
-from edgekd.errors import MeasurementError
+from edgekd.errors import DisturbedError, MeasurementError
 from edgekd.pipes import FloodError, Lines, SlowError
 
 GRACE_S = 2.0
 
 
-class TimeLimitError(MeasurementError):
+class TimeLimitError(DisturbedError):
     """The time limit of the whole measurement is over."""
 
 
@@ -34,6 +35,7 @@ class LocalJob:
 
     Raises:
         TimeLimitError: ``timeout_s`` are over; it says what was being done.
+        DisturbedError: a process of it was killed, as the system does where memory runs out.
         MeasurementError: the job failed, or its process died.
     """
 
@@ -75,7 +77,7 @@ class LocalJob:
             if event["event"] == "done":
                 return
             if event["event"] == "failed":
-                raise MeasurementError(failure(event))
+                raise (DisturbedError if event.get("killed") else MeasurementError)(failure(event))
             if event["event"] == "doing":
                 self._doing = event["model"], event["activity"]
             else:
@@ -95,7 +97,8 @@ class LocalJob:
         if line is None:
             code = self._process.wait()
             self._stderr.seek(0)
-            raise MeasurementError(f"{model}: {failure_message(code, self._stderr.read().decode(errors='replace'))}")
+            kind = DisturbedError if code == -SIGKILL else MeasurementError
+            raise kind(f"{model}: {failure_message(code, self._stderr.read().decode(errors='replace'))}")
         return dict(json.loads(line))
 
 

@@ -8,7 +8,7 @@ from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes
 from edgekd.bench.plan import Plan
 from edgekd.bench.records import LatencyRecord
 from edgekd.bench.validity import INVALIDATING, OTHERS_TOOK_TIME
-from edgekd.errors import MeasurementError
+from edgekd.errors import DisturbedError
 from edgekd.log import get_logger
 
 logger = get_logger(__name__)
@@ -32,11 +32,11 @@ def interleave_when_quiet(
     """Run ``runs``, again while others took part of every inference of some model, for a minute; return the last times.
 
     Raises:
-        MeasurementError: some model still has no inference whose cost can be told.
+        DisturbedError: some model still has no inference whose cost can be told.
     """
     found = repeated(lambda: interleave(runs), lambda times: not all_known(times, runs))
     if not all_known(found, runs):
-        raise MeasurementError(
+        raise DisturbedError(
             "others took processor time from every inference: stop them, measure on 1 thread, where their part can be "
             "told apart, or run it again when they rest"
         )
@@ -73,10 +73,10 @@ def must_tell(records: Records, choice: str) -> None:
     """Check that ``choice`` can go by the ratios of ``records``; warn in the log of those that are not valid otherwise.
 
     Raises:
-        MeasurementError: others took so much of the processors that costs cannot be told.
+        DisturbedError: others took so much of the processors that costs cannot be told.
     """
     found = reasons(records)
     if taken := found.pop(OTHERS_TOOK_TIME, None):
-        raise MeasurementError(f"{choice} cannot be measured: {taken}")
+        raise DisturbedError(f"{choice} cannot be measured: {taken}")
     for message in found.values():
         logger.warning(f"{choice} goes by times that are not valid: {message}")

@@ -7,7 +7,7 @@ from threading import Event
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
-from edgekd.errors import DataError, EdgekdError, MeasurementError, StorageError, UnavailableError
+from edgekd.errors import DataError, DisturbedError, EdgekdError, StorageError, UnavailableError
 from edgekd.log import get_logger
 from edgekd.search.launch import KILLED
 from edgekd.strict_json import JsonObject
@@ -15,7 +15,7 @@ from edgekd.strict_json import JsonObject
 # Of the machine, the data and the target, which are those of all candidates: another start may find them mended.
 NOT_OF_A_CANDIDATE = frozenset(kind.__name__ for kind in (DataError, StorageError, UnavailableError))
 # What another process may have caused; a candidate that causes it does so again.
-TRIED_AGAIN = frozenset((KILLED, MeasurementError.__name__))
+TRIED_AGAIN = frozenset((KILLED, DisturbedError.__name__))
 
 logger = get_logger(__name__)
 About = TypeVar("About")
@@ -48,7 +48,8 @@ class JobRunner(Protocol):
 def run_timed(runner: JobRunner, job: str, stopping: Event | None = None, **fields: Any) -> JsonObject:
     """Return what ``runner`` gives for the job, with the seconds that it took.
 
-    A job whose process was killed, or that could not measure, is done once more: what is finished of it is kept.
+    A job whose process was killed, or that others kept from measuring, is done once more: what is finished of it is
+    kept.
 
     Args:
         stopping: set before the jobs under way are ended, which are not done once more.

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from edgekd.errors import EdgekdError, UnavailableError, first_line
+from edgekd.errors import DisturbedError, EdgekdError, UnavailableError, first_line
 from edgekd.log import show_logs
 from edgekd.pipeline.candidate import try_recipe
 from edgekd.pipeline.folder import wait_until_left
@@ -23,6 +23,9 @@ from edgekd.recipe import load_recipe
 from edgekd.search.finalists import time_files
 from edgekd.search.step_times import step_times
 from edgekd.strict_json import JsonObject
+
+# Errors that say nothing of a candidate.
+OF_THE_MOMENT = (UnavailableError, DisturbedError)
 
 
 def try_candidate(job: JsonObject) -> JsonObject:
@@ -77,11 +80,11 @@ def _without_place(error: EdgekdError) -> EdgekdError:
 
 
 def _kind(error: BaseException) -> str:
-    """A device that cannot be used is what happened, whatever was made of it on the way."""
+    """A device that cannot be used, or a busy machine, is what happened, whatever was made of it on the way."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, UnavailableError):
-            return UnavailableError.__name__
+        if found := next((kind for kind in OF_THE_MOMENT if isinstance(cause, kind)), None):
+            return found.__name__
         cause = cause.__cause__
     return type(error).__name__
 

@@ -70,5 +70,6 @@ def test_a_refusal_leaves_it_at_work(child, light):
 
 def test_its_death_is_explained(child):
     psutil.Process(child.pid).kill()
-    with pytest.raises(ChildError, match="ended by SIGKILL; the system may have run out of memory"):
+    with pytest.raises(ChildError, match="ended by SIGKILL; the system may have run out of memory") as error:
         child.ask("prepare", session=None, cpus=[])
+    assert error.value.killed

@@ -8,7 +8,7 @@ from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.quiet_moment import interleave_when_quiet, must_tell, when_quiet
 from edgekd.bench.records import LatencyRecord, LatencySummary, MeasurementWarning
-from edgekd.errors import MeasurementError
+from edgekd.errors import DisturbedError
 
 PLAN = Plan({"file": Workload("file.onnx")})
 RUNS = InterleavedRuns({}, ("small", "large", "large"), (), 1, 0, 2, 2)
@@ -36,7 +36,7 @@ def test_a_quiet_moment_is_waited_for_and_that_is_logged_once(capsys: pytest.Cap
 def test_without_a_quiet_moment_the_last_records_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quiet_moment, "PATIENCE_S", 0.02)
     found = when_quiet(lambda plan: {"file": record("others_took_time")}, PLAN)
-    with pytest.raises(MeasurementError, match="the placement cannot be measured: of others_took_time"):
+    with pytest.raises(DisturbedError, match="the placement cannot be measured: of others_took_time"):
         must_tell(found, "the placement")
 
 
@@ -58,5 +58,5 @@ def test_every_model_needs_an_inference_whose_cost_can_be_told(monkeypatch: pyte
     coming = [times((1.0, nan, nan)), enough]
     assert interleave_when_quiet(lambda runs: coming.pop(0), RUNS) is enough
     monkeypatch.setattr(quiet_moment, "PATIENCE_S", 0)
-    with pytest.raises(MeasurementError, match="from every inference: stop them, measure on 1 thread"):
+    with pytest.raises(DisturbedError, match="from every inference: stop them, measure on 1 thread"):
         interleave_when_quiet(lambda runs: times((nan, 1.0, 1.0)), RUNS)

@@ -18,7 +18,7 @@ from edgekd.agent.blocks import TimedBlock
 from edgekd.bench import LatencyRecord, Plan, Workload, measure, runner
 from edgekd.bench.launch import Launch
 from edgekd.bench.runner import affordable, is_enough, machine_warnings, sample_warnings, surroundings_warnings
-from edgekd.errors import MeasurementError
+from edgekd.errors import DisturbedError, MeasurementError
 
 from .conftest import write_model
 
@@ -132,7 +132,7 @@ def test_a_process_killed_in_the_middle_is_explained(light):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(MeasurementError, match=r"light: the measuring process was ended by SIGKILL; the system may"):
+    with pytest.raises(DisturbedError, match=r"light: the measuring process was ended by SIGKILL; the system may"):
         measure(plan_of(light, seconds=20, max_seconds=20))
     killer.join()
     assert children() == []

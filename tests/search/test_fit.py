@@ -22,7 +22,7 @@ from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
 from edgekd.search.fit import fit
 from edgekd.search.forecast import JOB, LAST_RUN, MOST_JOB, MOST_LAST_RUN, MOST_TRIALS, TRIALS, Forecast
 from edgekd.search.goal import Goal
-from edgekd.search.jobs import Jobs
+from edgekd.search.jobs import Jobs, run_timed
 from edgekd.search.launch import KILLED
 from edgekd.search.opening import open_space
 from edgekd.search.points import Points, arm_space
@@ -207,7 +207,7 @@ def test_a_candidate_that_dies_is_recorded_and_the_rest_goes_on(
 def test_a_process_that_is_killed_once_is_not_its_candidate_s_failure(
     open_recipe: Callable[..., Space], tmp_path: Path
 ) -> None:
-    kinds = {"001": KILLED, "002": "MeasurementError"}
+    kinds = {"001": KILLED, "002": "DisturbedError"}
 
     def run(job: str, **fields: Any) -> dict[str, Any]:
         path = Path(fields["recipe"])
@@ -216,6 +216,18 @@ def test_a_process_that_is_killed_once_is_not_its_candidate_s_failure(
 
     result = fit(open_recipe(), tmp_path / "fit", runner=FunctionRunner(run))
     assert result.met and result.summary["failed"] == 0 and not kinds
+
+
+@pytest.mark.parametrize(("kind", "tries"), [("DisturbedError", 2), ("MeasurementError", 1), ("died", 1)])
+def test_what_another_try_cannot_mend_is_tried_once(kind: str, tries: int) -> None:
+    jobs = []
+
+    def run(job: str, **_: Any) -> dict[str, Any]:
+        jobs.append(job)
+        return {"error": "model.onnx does not load in ONNX Runtime", "kind": kind}
+
+    found = run_timed(FunctionRunner(run), "try")
+    assert found["kind"] == kind and len(jobs) == tries
 
 
 def test_a_job_that_its_search_ends_is_not_tried_again() -> None:

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from edgekd.bench import Plan, Workload, measure
 from edgekd.devices.address import Address
 from edgekd.devices.registry import Device
 from edgekd.devices.ssh_errors import CutError, connection_error
-from edgekd.errors import DeviceError, ModelError
+from edgekd.errors import DeviceError, DisturbedError, ModelError
 from edgekd.pipeline import folder as run_folder
 from edgekd.pipeline import resolve
+from edgekd.prune.latency.readings import fast_mean
 from edgekd.scratch import hold
 from edgekd.search import step_times, worker
 from edgekd.search.space import Arm, Space
@@ -85,6 +87,28 @@ def test_a_device_that_does_not_answer_is_told_from_a_candidate(
 
     monkeypatch.setattr(worker, "try_recipe", is_cut)
     assert worker.carry_out(job)["kind"] == "UnavailableError"
+
+
+def test_a_busy_machine_is_told_from_a_file_that_cannot_be_measured(
+    job: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.onnx"
+    text.write_text("no graph")
+
+    def measures(*_: object, **__: object) -> None:
+        measure(Plan({"text": Workload(str(text))}, launches=1))
+
+    def is_disturbed(*_: object, **__: object) -> None:
+        try:
+            fast_mean([float("nan")])
+        except DisturbedError as error:
+            raise ModelError(f"the cut cannot be timed: {error}") from error
+
+    kinds = []
+    for fails in (measures, is_disturbed):
+        monkeypatch.setattr(worker, "try_recipe", fails)
+        kinds.append(worker.carry_out(job)["kind"])
+    assert kinds == ["MeasurementError", "DisturbedError"]
 
 
 def test_a_step_of_each_network_is_timed(job: dict[str, Any], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes
 from edgekd.bench.profile.trace import KernelRun
-from edgekd.errors import MeasurementError
+from edgekd.errors import DisturbedError
 
 # Other processes can only slow a kernel down.
 FASTEST = 0.2
@@ -44,12 +44,12 @@ def fast_mean(times: Sequence[float] | NDArray[Any]) -> float:
     """Return the mean of the fastest fifth: about the tenth percentile, in finer steps than the clock's.
 
     Raises:
-        MeasurementError: every time is NaN, since others took part of it.
+        DisturbedError: every time is NaN, since others took part of it.
     """
     ordered = np.sort(np.asarray(times, dtype=np.float64))
     ordered = ordered[~np.isnan(ordered)]
     if not len(ordered):
-        raise MeasurementError(
+        raise DisturbedError(
             "others took processor time from every inference: stop them, or run it again when they rest"
         )
     return float(ordered[: max(1, round(FASTEST * len(ordered)))].mean())

@@ -69,7 +69,7 @@ def search_placement(
 
     Raises:
         ExportError: layers are not timed in the runtime of the target.
-        MeasurementError: others took so much of the processors that the candidates cannot be told apart.
+        DisturbedError: others took so much of the processors that the candidates cannot be told apart.
     """
     runtime = runtime_of(target)
     if runtime is None or not runtime.records_kernels:
