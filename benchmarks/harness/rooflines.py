@@ -7,6 +7,7 @@ random images. Every share is of what ONNX Runtime itself reached on this machin
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import finish, goal, options
 
 from edgekd.bench.plan import Workload
-from edgekd.bench.profile.profiler import profile_against_roofline
+from edgekd.bench.profile.profiler import machine_roofs, profile_against_roofline
 from edgekd.cli.profile import shares
 from edgekd.export import export_onnx
 from edgekd.formatting import percent, significant
@@ -112,12 +113,13 @@ def main() -> None:
     arguments = options(__doc__)
     rows: list[dict[str, Any]] = []
     runs = 20 if arguments.quick else 100
+    # Measured anew, and once, so that all four files stand under the same ones.
+    roofs_of = cache(partial(machine_roofs, fresh=True))
     with TemporaryDirectory() as aside:
         folder = arguments.out or Path(aside)
         for case in cases(arguments.quick):
             for precision, path in write_pair(case, Path(aside)).items():
-                # The roofs are measured anew for the first file only, so that all four stand under the same ones.
-                found = profile_against_roofline(Workload(str(path)), THREADS, 1, runs, fresh=not rows)
+                found = profile_against_roofline(Workload(str(path)), THREADS, 1, runs, roofs_of=roofs_of)
                 document = found.to_json()
                 rows.append(row_of(case, precision, document))
                 draw_roofline(LayersUnderRoofs.from_json(document), folder / f"{case.name}-{precision}.png")

@@ -5,6 +5,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +76,7 @@ def profile(
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure what this machine can do again.")] = False,
 ) -> None:
     """Time each layer of a model and compare it with what this machine can compute and move at best."""
-    from edgekd.bench.profile.profiler import profile_against_roofline
+    from edgekd.bench.profile.profiler import machine_roofs, profile_against_roofline
     from edgekd.cli.interrupt import leave_on_signal
     from edgekd.cli.workloads import parse_shape, parse_sizes, runtime_for, workload
     from edgekd.files import write_json
@@ -93,7 +94,7 @@ def profile(
         )
     profiled = workload(model, runtime or used.name, "cpu", parse_shape(shape), sizes=parse_sizes(size or []))
     leave_on_signal()
-    measured = profile_against_roofline(profiled, threads, batch, runs, trace, fresh)
+    measured = profile_against_roofline(profiled, threads, batch, runs, trace, partial(machine_roofs, fresh=fresh))
     document = measured.to_json()
     found = LayersUnderRoofs.from_json(document)
     if json_file == Path("-"):

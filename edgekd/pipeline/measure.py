@@ -1,7 +1,7 @@
 """Latency, memory and layers of the exported files, each file's time against the teacher's, in turns."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,7 +11,8 @@ from edgekd.artifact_cache import METRICS
 from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Workload, fingerprint
 from edgekd.bench import measure as carry_out
 from edgekd.bench import memory as peak_memory
-from edgekd.bench.profile.profiler import profile_against_roofline
+from edgekd.bench.profile.profiler import machine_roofs, profile_against_roofline
+from edgekd.bench.profile.roofs import Roofs
 from edgekd.bench.quiet_moment import when_quiet
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.pipeline.evaluate import Exported
@@ -45,11 +46,13 @@ class LatencyNode(Node[Measured]):
 
     Attributes:
         question: the ratio to the teacher that the budget asks about: measuring goes on around it.
+        roofs_of: gives the machine's roofs, which all profiles of a run share.
     """
 
     exports: Sequence[Exported]
     target: Target
     question: float = 1.0
+    roofs_of: Callable[[int], Roofs] = machine_roofs
 
     within: ClassVar[str] = "measurements"
 
@@ -84,9 +87,14 @@ class LatencyNode(Node[Measured]):
             "environment": environment,
             "latency": {label: record.to_json() for label, record in latency.items()},
             "memory": {label: record.to_json() for label, record in memory.items()},
-            "profiles": [profile(label, workloads[label], threads).to_json() for label in ends(list(workloads))],
+            "profiles": [self._profile(label, workloads[label]).to_json() for label in ends(list(workloads))],
         }
         write_json(folder / METRICS, content)
+
+    def _profile(self, label: str, workload: Workload) -> ProfileRecord:
+        measured = profile_against_roofline(workload, self.target.threads, runs=PROFILE_RUNS, roofs_of=self.roofs_of)
+        found = measured.to_json()
+        return ProfileRecord(**{**{key: found[key] for key in ProfileRecord.model_fields}, "model": label})
 
     def holds(self, folder: Path) -> bool:
         return all(record.valid for record in Measured(folder).latency.values())
@@ -98,8 +106,3 @@ class LatencyNode(Node[Measured]):
 def ends(labels: list[str]) -> list[str]:
     """Return the first and the last label: the teacher's and that of the network it became."""
     return list(dict.fromkeys((labels[0], labels[-1])))
-
-
-def profile(label: str, workload: Workload, threads: int) -> ProfileRecord:
-    found = profile_against_roofline(workload, threads, runs=PROFILE_RUNS).to_json()
-    return ProfileRecord(**{**{key: found[key] for key in ProfileRecord.model_fields}, "model": label})

@@ -1,8 +1,10 @@
 """A whole run: data, stages, exports, measurements, report, bundle, all in one folder that it can go on from."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
+from edgekd.bench.profile.profiler import machine_roofs
 from edgekd.data import DataSet
 from edgekd.files import write_json, write_text
 from edgekd.formatting import count
@@ -83,7 +85,8 @@ def run(
         ensemble = nodes.make(EnsembleNode(teachers, data)) if len(teachers.members) > 1 else None
         question = recipe.budget.latency_ratio or 1.0
         here = [target for target in recipe.targets if is_measured_here(target)]
-        measured = {target: nodes.make(LatencyNode(exports, target, question)) for target in here}
+        roofs_of = lru_cache(machine_roofs)
+        measured = {target: nodes.make(LatencyNode(exports, target, question, roofs_of)) for target in here}
         remote = [
             measure_remote(exports, target, probed[target.device], data, nodes, question)
             for target in recipe.targets

@@ -10,6 +10,9 @@ import pytest
 import torch
 
 import edgekd
+from edgekd.bench.environment import BUSY_SHARE
+from edgekd.bench.profile import cache, profiler
+from edgekd.bench.profile.roofs import Roofs
 from edgekd.bundle.predict import Predictor
 from edgekd.bundle.verify import verify
 from edgekd.data import load_data
@@ -18,6 +21,7 @@ from edgekd.files import sha256_file
 from edgekd.formatting import columns
 from edgekd.gate import load_subject
 from edgekd.gate.files import keep_files
+from edgekd.pipeline import measure
 from edgekd.pipeline.baseline_latency import baseline_files
 from edgekd.pipeline.evaluate import ExportNode
 from edgekd.pipeline.node import NodeCache
@@ -130,6 +134,25 @@ def test_a_second_run_does_nothing_again(finished, recipe, again, capsys):
     assert "starts" not in said
     assert "export" not in said
     assert product_hashes(folder) == before
+
+
+def test_roofs_beside_a_busy_neighbour_are_measured_once_in_a_run(recipe, again, monkeypatch, tmp_path):
+    """They are not kept for other runs, and two networks are profiled."""
+    asked = []
+
+    def measured(threads: int) -> Roofs:
+        asked.append(threads)
+        return Roofs(threads, {"float32": 50.0, "int8": 100.0}, ((1 << 15, 100.0), (1 << 28, 20.0)), busy=0.5)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "BUSY_SHARE", BUSY_SHARE)  # tests/conftest.py keeps them
+    monkeypatch.setattr(profiler, "measure_in_child", measured)
+    monkeypatch.setattr(measure, "ends", lambda labels: [labels[0], labels[-1]])
+    monkeypatch.setattr(measure, "PROFILE_RUNS", 2)
+    shutil.rmtree(again / "measurements")
+    profiles = run(recipe, again).profiles
+    assert [each.model for each in profiles] == ["teacher", "quantized"]
+    assert [each.roofs["busy"] for each in profiles] == [0.5, 0.5] and asked == [1]
 
 
 def test_the_same_recipe_elsewhere_gives_the_same_bytes(finished, recipe, tmp_path):

@@ -49,19 +49,32 @@ class ProfileUnderRoofs:
         }
 
 
+def machine_roofs(threads: int, fresh: bool = False) -> Roofs:
+    """Return what this machine can compute and move at best, as kept, or measured where it is not or if ``fresh``."""
+    return cached_roofs(threads, measure_in_child, fresh)
+
+
 def profile_against_roofline(
-    workload: Workload, threads: int = 1, batch: int = 1, runs: int = 50, trace: Path | None = None, fresh: bool = False
+    workload: Workload,
+    threads: int = 1,
+    batch: int = 1,
+    runs: int = 50,
+    trace: Path | None = None,
+    roofs_of: Callable[[int], Roofs] = machine_roofs,
 ) -> ProfileUnderRoofs:
     """Profile ``workload`` and compare each layer with what this machine can compute and move at best.
 
-    ``trace`` is where a Chrome trace goes; ``fresh`` measures the machine again.
+    Args:
+        trace: where a Chrome trace goes.
+        roofs_of: gives the machine's roofs for a number of threads. Those that others disturbed are not kept, so that
+            who profiles several workloads asks once, with ``functools.cache(machine_roofs)``.
     """
     if workload.device != "cpu":
         raise MeasurementError(f"there is no roofline for {workload.device} yet; profile on the CPU")
     arguments = {"workload": workload.to_json(), "threads": threads, "batch": batch, "runs": runs}
     arguments["trace_to"] = str(trace.resolve()) if trace else None
     found = LayerProfile.from_json(in_child(profile_in_child, arguments, workload.model, "the profile", threads))
-    roofs = cached_roofs(threads, measure_in_child, fresh)
+    roofs = roofs_of(threads)
     limits = layer_limits(found, roofs)
     whole = summary(found, limits)
     return ProfileUnderRoofs(workload, threads, batch, found.runs, fingerprint(), roofs, whole, tuple(limits))
