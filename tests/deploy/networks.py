@@ -110,6 +110,20 @@ class Swish(Classifier):
         return self.two(self.one(x))
 
 
+class ChannelsLast(Classifier):
+    """ConvNeXt's block: linear layers on the channels of an image, and a factor for each channel."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.stem, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.LayerNorm(8)
+        self.wide, self.narrow = nn.Linear(8, 16), nn.Linear(16, 8)
+        self.scale = nn.Parameter(torch.linspace(0.5, 1.5, 8).reshape(8, 1, 1))
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return x + self.scale * self.narrow(F.gelu(self.wide(self.norm(x.permute(0, 2, 3, 1))))).permute(0, 3, 1, 2)
+
+
 class Shuffle(Classifier):
     """ShuffleNetV2's unit: half of the channels go round, and both halves are shuffled."""
 
@@ -174,3 +188,5 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "volume": Volume,
     "tokens": Tokens,
 }
+# With those of which some runtimes compute parts in float, as they are made.
+ALL = {**NETWORKS, "channels_last": ChannelsLast}

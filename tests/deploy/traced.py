@@ -19,7 +19,7 @@ from edgekd.export import deploy
 from edgekd.preprocess import Preprocess
 from edgekd.quantize import calibrate, prepare
 from edgekd.quantize.qdq import to_qdq
-from tests.deploy.networks import IMAGE, NETWORKS
+from tests.deploy.networks import ALL, IMAGE
 
 PREPROCESS = Preprocess("image", IMAGE, (0.5,) * 3, (0.25,) * 3)
 
@@ -41,7 +41,7 @@ class Traced:
 def quantised(name: str, profile: str = "portable") -> tuple[nn.Module, GraphModule, Tensor]:
     """Calibrated on a batch; the BatchNorms have seen others."""
     torch.manual_seed(0)
-    network = NETWORKS[name]()
+    network = ALL[name]()
     for _ in range(20):
         network(2 * torch.randn(32, *IMAGE) + 1)
     network.eval()

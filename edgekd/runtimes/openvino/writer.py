@@ -12,6 +12,7 @@ from edgekd.deploy.qdq import QdqPair, QuantizedWeight, constant, initializer, r
 from edgekd.deploy.writer import Writer
 from edgekd.runtime import Profile
 from edgekd.runtimes.openvino.plan import make_plan
+from edgekd.runtimes.openvino.products import flatten_products
 
 STEPS = ("QuantizeLinear", "DequantizeLinear")
 
@@ -34,12 +35,13 @@ class OpenVinoWriter(Writer):
         return make_plan(graph, pairs, weights, profile, keep_float)
 
     def rewrite(self, graph: ir.Graph, plan: QdqPlan, profile: Profile) -> Collection[ir.Node]:
-        """Rewrite hard-sigmoids and BatchNorms, and give every Q/DQ step constants of its own."""
+        """Rewrite hard-sigmoids, BatchNorms and products, and give every Q/DQ step constants of its own."""
         for node in list(graph):
             if node.op_type == "HardSigmoid":
                 _hard_sigmoid(graph, node)
             elif node.op_type == "BatchNormalization" and node in plan.int8:
                 _depthwise(graph, node)
+        flatten_products(graph, plan)
         _separate(graph)
         return ()
 

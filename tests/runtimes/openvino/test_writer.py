@@ -9,7 +9,7 @@ from edgekd.bench.plan import Workload
 from edgekd.deploy import deploy
 from edgekd.export import parity
 from edgekd.lint import lint
-from tests.deploy.networks import NETWORKS
+from tests.deploy.networks import ALL, NETWORKS
 from tests.deploy.traced import constants, count, deployed, traced
 
 TARGET = "openvino-x86"
@@ -25,7 +25,7 @@ def answers(model: onnx.ModelProto, inputs: torch.Tensor, folder) -> torch.Tenso
     return torch.from_numpy(session.outputs({"input": inputs.numpy()})["logits"])
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "upsampling"])
+@pytest.mark.parametrize("name", [name for name in ALL if name != "upsampling"])
 def test_every_layer_computes_in_int8(name):
     found = lint(deployed(name, TARGET), TARGET)
     assert (found.coverage, found.disagreements) == (1.0, ())
@@ -34,7 +34,7 @@ def test_every_layer_computes_in_int8(name):
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("name", ["residual", "mobilenetv3"])
+@pytest.mark.parametrize("name", ["residual", "mobilenetv3", "channels_last"])
 def test_it_answers_as_the_trained_graph(name, profile, tmp_path):
     """OpenVINO takes the result of a convolution unrounded into a sum that it fuses."""
     made = traced(name, profile)
@@ -67,6 +67,19 @@ def test_no_two_steps_share_a_constant(name):
     steps = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
     parameters = [parameter for step in steps for parameter in step.input[1:3]]
     assert len(parameters) == len(set(parameters))
+
+
+def test_products_of_four_dimensions_are_computed_in_three():
+    """With a zero point, as behind GELU, OpenVINO fuses bias and activation function into such products alone."""
+    model = deployed("channels_last", TARGET, TARGET)
+    products = [layer for layer in lint(model, TARGET).layers if layer.op == "MatMul"]
+    assert [layer.rule for layer in products] == [None, None]
+    assert all(layer.confirmed for layer in products)
+    # One reshape before the first product, and one behind the second.
+    assert count(model)["Reshape"] == 2
+    ends = {node.output[0]: node for node in model.graph.node if node.op_type == "Reshape"}
+    shapes = [constants(model)[node.input[1]].tolist() for node in ends.values()]
+    assert shapes == [[0, 64, 8], [0, 8, 8, 8]]
 
 
 def test_codes_that_are_moved_are_not_rounded_again():
