@@ -24,9 +24,11 @@ RESULTS = ROOT / "benchmarks/results"
 PAGES = (
     *("docs/quantization.md", "docs/pruning.md", "docs/distillation.md", "docs/ci.md"),
     *("docs/factorization.md", "docs/tasks.md", "docs/benchmarking.md", "docs/runs.md"),
+    "docs/openvino.md",
 )
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "speed": ("quantize_peers", tables.speed),
+    "speed_in_openvino": ("quantize_peers_openvino", tables.speed_in_openvino),
     "accuracy": ("quantize_accuracy", tables.accuracy),
     "orders": ("chain_order", tables.orders),
     "half_latency": ("prune_latency", tables.half_latency),

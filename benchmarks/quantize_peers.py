@@ -11,7 +11,8 @@ and stops.
     python benchmarks/quantize_peers.py --runtime openvino --json benchmarks/results/quantize_peers_openvino.json
 
 times in OpenVINO: the float file as it is and in bfloat16, NNCF's file and edgekd's for OpenVINO, beside edgekd's for
-ONNX Runtime and the float file in ONNX Runtime. ``--only`` splits a run by network; what was measured is found again.
+ONNX Runtime and the float file in ONNX Runtime. ``--only`` splits a run by network; what was measured is found again,
+and the rows of other networks stay in the JSON if they were measured alike.
 """
 
 import json
@@ -195,16 +196,30 @@ def main() -> None:
     if arguments.files:
         sys.exit(0)
     show(rows, methods)
-    figures = {
+    about = {
         "weights": f"random, seed {SEED}, BatchNorm statistics of {STATISTICS} random images",
         "calibration": f"{CALIBRATION} random images",
         "saturates": saturates(),
         "peers": {peer: version_of(peer) for peer in peers},
         **({"openvino": version_of("OpenVINO")} if there else {}),
         "settings": settings,
-        "rows": rows,
+        "cpu": fingerprint().to_json()["cpu"],
     }
-    finish(arguments, figures, goals(rows))
+    if arguments.only and arguments.json and arguments.json.exists():
+        rows = sorted(
+            [*rows, *other_rows(arguments.json, about, names)], key=lambda row: [*NETWORKS].index(row["network"])
+        )
+    finish(arguments, {**about, "rows": rows}, goals(rows))
+
+
+def other_rows(path: Path, about: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of a record that are not of ``names``, and end the program if they were measured otherwise."""
+    record = json.loads(path.read_text())
+    record.setdefault("cpu", record["environment"]["cpu"])
+    differing = [key for key, value in about.items() if record.get(key) != json.loads(json.dumps(value))]
+    if differing:
+        sys.exit(f"{path} was measured with other {', '.join(differing)}: give another --json")
+    return [row for row in record["rows"] if row["network"] not in names]
 
 
 if __name__ == "__main__":

@@ -30,6 +30,29 @@ def speed(record: Record) -> str:
     return markdown(heads, [cells(row) for row in by_name(record["rows"])])
 
 
+def speed_in_openvino(record: Record) -> str:
+    """Give how many times faster edgekd's file of each network is in OpenVINO, and which runtime serves it fastest."""
+    own = "edgekd in ONNX Runtime"
+
+    def fastest(over: Record) -> str:
+        low, high = over["ci95"]
+        return "OpenVINO" if high < 1 else "ONNX Runtime" if low > 1 else "either"
+
+    def cells(row: Record) -> list[str]:
+        over = row.get("edgekd_over")
+        if not over:
+            return [row["network"], *[ABSENT] * 5]
+        plain = [times_faster(over[other]["ratio"]) for other in ("float", "bfloat16")]
+        both = [
+            times_faster(over[other]["ratio"], over[other]["ci95"]) if other in over else ABSENT
+            for other in ("NNCF", own)
+        ]
+        return [row["network"], *plain, *both, fastest(over[own])]
+
+    heads = ["Network", "than float", "than bfloat16", "than NNCF", "than in ONNX Runtime", "fastest in"]
+    return markdown(heads, [cells(row) for row in by_name(record["rows"])])
+
+
 def by_name(rows: Iterable[Record]) -> list[Record]:
     return sorted(rows, key=lambda row: row["network"])
 

@@ -1,5 +1,6 @@
 """The statistics of the accuracy benchmarks, and that their studies compare what they say they compare."""
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -170,3 +171,15 @@ def test_goals_are_of_costs_where_these_were_measured():
     assert found == {"ratio": 1.25, "ci95": [1.0, 2.0]}
     with pytest.raises(MeasurementError, match="others left no ratio of edgekd to NNCF"):
         ratio({OURS: {"cost_ms": cost}, "NNCF": {"cost_ms": cost}}, "NNCF")
+
+
+def test_rows_of_other_networks_stay_if_they_were_measured_alike(tmp_path):
+    from quantize_peers import other_rows
+
+    about = {"settings": {"seconds": 2.0}, "cpu": {"model": "A"}}
+    rows = [{"network": "resnet18"}, {"network": "resnet50"}]
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps({"settings": {"seconds": 2.0}, "environment": {"cpu": {"model": "A"}}, "rows": rows}))
+    assert other_rows(path, about, ["resnet50"]) == [{"network": "resnet18"}]
+    with pytest.raises(SystemExit, match="was measured with other settings, cpu: give another --json"):
+        other_rows(path, {"settings": {"seconds": 3.0}, "cpu": {"model": "B"}}, ["resnet50"])
