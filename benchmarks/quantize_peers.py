@@ -17,7 +17,7 @@ and the rows of other networks stay in the JSON if they were measured alike.
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +212,7 @@ def main() -> None:
     finish(arguments, {**about, "rows": rows}, goals(rows))
 
 
-def other_rows(path: Path, about: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+def other_rows(path: Path, about: dict[str, Any], names: Collection[str]) -> list[dict[str, Any]]:
     """Return the rows of a record that are not of ``names``, and end the program if they were measured otherwise."""
     record = json.loads(path.read_text())
     record.setdefault("cpu", record["environment"]["cpu"])

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekd.deploy.plan import QdqPlan
-from edgekd.deploy.qdq import QdqPair, constant, initializer
+from edgekd.deploy.qdq import QdqPair, constant, initializer, required
 
 # What OpenVINO fuses into the product before it.
 FUSED = ("Add", "Gelu", "Relu", "HardSwish", "Clip")
@@ -22,7 +22,7 @@ def flatten_products(graph: ir.Graph, plan: QdqPlan) -> None:
     pairs = {pair.result: pair for pair in plan.kept}
     flat: dict[ir.Value, ir.Value] = {}
     for node in list(graph):
-        pair = pairs.get(node.inputs[0]) if node.op_type == "MatMul" and node in plan.int8 else None
+        pair = pairs.get(required(node, 0)) if node.op_type == "MatMul" and node in plan.int8 else None
         if pair is not None and pair.zero_point.any() and pair.result.consumers() == (node,):
             _flatten(graph, node, pair, flat)
 
