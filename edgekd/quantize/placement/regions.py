@@ -61,9 +61,10 @@ def partition(model: ir.Model) -> Partition:
     """Divide a quantised graph into regions, in the order of their first nodes."""
     graph = model.graph
     qdq_pairs(graph)  # leaves one DequantizeLinear each, so that a quantised activation is one value
-    nodes = [node for node in graph if node.op_type not in STEPS and _reads_activation(node)]
+    activations = _activations(graph)
+    nodes = [node for node in graph if node.op_type not in STEPS and node.outputs[0] in activations]
     made = {value: index for index, node in enumerate(nodes) for value in node.outputs}
-    readers = _readers(nodes)
+    readers = _readers(nodes, activations)
     groups = _Groups(len(nodes))
     for together in (*_blocks(nodes, made, readers), *_sharing(nodes)):
         groups.merge(together)
@@ -74,18 +75,13 @@ def partition(model: ir.Model) -> Partition:
     return Partition(regions, tuple(_boundaries(home, made, readers)))
 
 
-def _reads_activation(node: ir.Node) -> bool:
-    """Tell whether ``node`` is not arithmetic on constants, such as the Q/DQ steps of a weight, or a shape."""
-    return any(_is_activation(_before(value)) for value in node.inputs if value is not None)
-
-
-def _is_activation(value: ir.Value) -> bool:
-    """Tell whether ``value`` is neither stored nor the clipped codes of a weight."""
-    maker = value.producer()
-    before = required(maker, 0).producer() if maker is not None and maker.op_type == "Clip" else None
-    if before is not None and before.op_type == "QuantizeLinear":
-        return not required(before, 0).is_initializer()
-    return not value.is_initializer()
+def _activations(graph: ir.Graph) -> set[ir.Value]:
+    """Return what is computed from the values of the network's inputs, and not from their shapes alone."""
+    found = {value for value in graph.inputs if not value.is_initializer()}
+    for node in graph:
+        if node.op_type != "Shape" and any(value in found for value in node.inputs):
+            found.update(node.outputs)
+    return found
 
 
 def _before(value: ir.Value) -> ir.Value:
@@ -97,13 +93,13 @@ def _before(value: ir.Value) -> ir.Value:
     return value
 
 
-def _readers(nodes: Sequence[ir.Node]) -> dict[ir.Value, set[int]]:
+def _readers(nodes: Sequence[ir.Node], activations: Collection[ir.Value]) -> dict[ir.Value, set[int]]:
     """Return the indices of the nodes that read each activation."""
     readers: dict[ir.Value, set[int]] = defaultdict(set)
     for index, node in enumerate(nodes):
         for value in node.inputs:
-            if value is not None and _is_activation(source := _before(value)):
-                readers[source].add(index)
+            if value is not None and value in activations:
+                readers[_before(value)].add(index)
     return readers
 
 

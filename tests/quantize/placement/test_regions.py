@@ -89,6 +89,7 @@ NETWORKS = {
         "one two": {("last",): 16 * 1024},
         "last": {},
     },
+    "indexed": {"stem": {("last",): 8 * 1024}, "last": {}},
 }
 
 
@@ -130,7 +131,14 @@ def test_cross_stage_blocks_and_the_way_back_up():
     assert {"lateral.0", "lateral.1", "down.0.0", "smooth.0.0", "smooth.1.0"} <= set(names)
 
 
-@pytest.mark.parametrize("name", [*CHAINS, *NETWORKS, "pan"])
+def test_a_shape_is_no_activation():
+    model = divided("indexed").model
+    [shape] = [node for node in model.graph.node if node.op_type == "Shape"]
+    assert list(shape.input) == ["input"]
+    assert shape.name not in {node for region in parts_of(model).regions for node in region.nodes}
+
+
+@pytest.mark.parametrize("name", [*CHAINS, "unet", "fpn", "pan", "heads", "shared", "upsampled"])
 def test_every_node_that_computes_is_in_one_region(name):
     model = traced(name).model if name in CHAINS else divided(name).model
     weights = {node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear" and _stored(model, node)}
