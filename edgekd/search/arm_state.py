@@ -11,7 +11,7 @@ from edgekd.report.candidate_cost import cost_between
 from edgekd.search.goal import Goal
 from edgekd.search.quality_curve import Point, QualityCurve
 
-# How often the smallest share is moved up where no cut reaches it.
+# How often the smallest share is moved up where no cut reaches it, and how many trainings may fail one after another.
 MOST_FAILURES = 3
 # Two shares nearer than this, in logarithms, are one.
 NEAR = 0.02
@@ -141,8 +141,32 @@ class ArmState:
 
     @property
     def failure(self) -> str | None:
-        """Return why its last trial with the values that were chosen gave no network, or None if it gave one."""
-        return self._chosen_trials[-1].error if self._chosen_trials else None
+        """Return why no more of it is trained with the values that were chosen, or None.
+
+        It is None while the last trial gave a network, or others did and a larger share is left to try.
+        """
+        found = self._chosen_trials
+        if not found or found[-1].figures:
+            return None
+        worked = any(trial.figures for trial in found[-MOST_FAILURES:])
+        goes_on = worked and self.reach is not None and self.above_failed(self.reach[0]) is not None
+        return None if goes_on else found[-1].error
+
+    def above_failed(self, share: float) -> float | None:
+        """Return ``share``, or where one as large gave no network a larger one; None where there is none left.
+
+        That is halfway to the next share that gave a network, or to the largest within the bounds on costs.
+        """
+        assert self.reach is not None
+        high = self.reach[1]
+        failed = [trial.share for trial in self._chosen_trials if not trial.figures]
+        failed += [each for each, figures in self.prices.items() if figures is None and each < high]
+        if not failed or np.log(share / max(failed)) >= NEAR:
+            return share
+        worst = max(failed)
+        larger = [trial.share for trial in self._chosen_trials if trial.figures and trial.share > worst]
+        between = middle(worst, min([*larger, high]))
+        return between if np.log(between / worst) >= NEAR else None
 
     @property
     def chosen(self) -> Mapping[str, object]:

@@ -163,7 +163,11 @@ class Study:
                 break
             lengths = [(arm, min(level, arm.space.top)) for arm in arms]
             if missing := [(arm, own) for arm, own in lengths if not arm.points(own)]:
-                return arms, [TrainCandidate(arm.name, self._probe(arm), own, arm.chosen) for arm, own in missing]
+                shares = [arm.above_failed(self._probe(arm)) or self._probe(arm) for arm, _ in missing]
+                return arms, [
+                    TrainCandidate(arm.name, share, own, arm.chosen)
+                    for (arm, own), share in zip(missing, shares, strict=True)
+                ]
             arms = sorted(arms, key=lambda arm: self._rank(arm, level))
             kept = max(FINALISTS, ceil(len(arms) / 2))
             for arm in arms[kept:]:
@@ -189,10 +193,14 @@ class Study:
 
     def _best_of(self, arms: Sequence[ArmState]) -> Sequence[Action]:
         """Where quality is made best, each arm is cut as little as the bounds on costs allow."""
-        missing = [(arm, arm.reach[1]) for arm in arms if arm.reach and not arm.points(arm.space.top)]
-        if missing:
-            return [TrainCandidate(arm.name, share, arm.space.top, arm.chosen) for arm, share in missing]
-        return [self._finish([trial for arm in arms for trial in arm.points(arm.space.top)], "every arm was tried")]
+        missing = [arm for arm in arms if not arm.points(arm.space.top)]
+        shares = [(arm, arm.above_failed(arm.reach[1])) for arm in missing if arm.reach]
+        if steps := [
+            TrainCandidate(arm.name, share, arm.space.top, arm.chosen) for arm, share in shares if share is not None
+        ]:
+            return steps
+        trained = [trial for arm in self.arms for trial in arm.points(arm.space.top)]
+        return [self._finish(trained, "every arm was tried") if trained else self.finish("every arm failed")]
 
     def _bisect(self, arms: Sequence[ArmState]) -> Sequence[Action]:
         # An arm that is not followed any more may have the best one all the same.
@@ -201,9 +209,7 @@ class Study:
         best = min((self._cost_of(trial) for trial in good), default=inf)
         open_steps: list[tuple[float, ArmState, float]] = []
         for arm in arms:
-            share = self._step(arm)
-            if share is not None and not arm.points(arm.space.top):
-                share = arm.cheaper(share, CHEAPER * best)
+            share = self._next_share(arm, best)
             if share is not None:
                 open_steps.append((arm.cost(share), arm, share))
         worth = sorted((each for each in open_steps if each[0] < WORTH * best), key=lambda each: each[0])
@@ -217,6 +223,14 @@ class Study:
         if trained:
             return [self._finish(trained, "no cheaper candidate is likely to keep the budget")]
         return [self.finish("every arm failed")]
+
+    def _next_share(self, arm: ArmState, best: float) -> float | None:
+        """The share to try next in an arm, above those that failed, or None if it is done."""
+        share, done = self._step(arm), arm.points(arm.space.top)
+        if share is None:
+            return None
+        share = arm.above_failed(share if done else arm.cheaper(share, CHEAPER * best))
+        return None if share is None or any(arm.same_network(share, trial) for trial in done) else share
 
     def _step(self, arm: ArmState) -> float | None:
         """The share to try next in an arm, or None if it is done."""

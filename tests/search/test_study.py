@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 
 from edgekd.records.candidate_figures import Figures
@@ -77,6 +79,52 @@ def test_an_arm_whose_training_fails_is_left_and_the_rest_goes_on() -> None:
     finish = study.next()
     assert isinstance(finish, Finish) and finish.best == [done]
     assert study.left == {"first": "its training failed: the loss became nan"}
+
+
+def test_a_share_that_fails_raises_the_low_end_of_its_arm() -> None:
+    """No cut below a fifth trains, and all others keep the budget."""
+    goal, space = Goal(SIZE, ALLOWED), ArmSpace("only", 0.1, 0.9)
+    prices, trials = dict[float, Figures | None](), list[TrialRecord]()
+    while not isinstance(action := Study(goal, [ArmState(space, goal, prices, trials)]).next(), Finish):
+        if isinstance(action, Price):
+            prices[action.share] = figures(action.share)
+        elif action.share < 0.2:
+            trials.append(TrialRecord(len(trials), "only", action.share, 0, error="the loss became nan"))
+        else:
+            trials.append(TrialRecord(len(trials), "only", action.share, 0, figures(action.share, drop=0.0005)))
+    failed = [trial.share for trial in trials if trial.error]
+    first = next(number for number, trial in enumerate(trials) if trial.error)
+    assert len(failed) == len(set(failed)) <= 4
+    assert any(trial.figures for trial in trials[first:])
+    assert 0.2 <= action.best[0].share < 0.24
+
+
+def test_a_failed_share_is_passed_by_halfway_to_the_next_good_one() -> None:
+    goal, space = Goal(SIZE, ALLOWED), ArmSpace("only", 0.1, 0.9, 2)
+    prices: dict[float, Figures | None] = {share: figures(share) for share in (0.1, 0.9)}
+    good = TrialRecord(1, "only", 0.4, 0, figures(0.4, 0.001))
+    failed = TrialRecord(2, "only", 0.1, 1, error="the loss became nan")
+    arm = ArmState(space, goal, prices, [good, failed])
+    assert [arm.above_failed(share) for share in (0.1, 0.3)] == [0.2, 0.3]
+    assert arm.failure is None
+    # Nothing is larger than the largest.
+    highest = TrialRecord(2, "only", 0.9, 1, error="out of memory")
+    arm = ArmState(space, goal, prices, [good, highest])
+    assert arm.above_failed(0.3) is None and arm.failure == "out of memory"
+    # Nothing of it was trained, or three failed one after another.
+    assert ArmState(space, goal, prices, [failed]).failure
+    assert ArmState(space, goal, prices, [good, failed, failed, failed]).failure
+    # Good ones of an arm that is left count on.
+    study = Study(Goal("accuracy"), [ArmState(space, Goal("accuracy"), prices, [replace(good, level=1), highest])])
+    finish = study.next()
+    assert isinstance(finish, Finish) and [trial.number for trial in finish.best] == [1]
+
+
+def test_a_share_whose_cut_cannot_be_made_is_not_trained() -> None:
+    goal = Goal(SIZE, ALLOWED)
+    prices = {0.1: figures(0.1), 0.3: None, 0.9: figures(0.9)}
+    action = Study(goal, [ArmState(ArmSpace("only", 0.1, 0.9), goal, prices)]).next()
+    assert action == Price("only", 0.5196)  # the root of 0.3 * 0.9
 
 
 def test_open_values_are_chosen_one_dimension_after_another_beyond_their_error() -> None:
