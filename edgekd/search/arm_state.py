@@ -17,6 +17,8 @@ MOST_FAILURES = 3
 NEAR = 0.02
 # Predicted costs are as far off, so the largest share within a bound leaves it some room.
 ROOM = 0.97
+# Of an arm, to find its largest share within the bounds.
+MOST_PRICES = 8
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,18 @@ class ArmState:
         shares = np.geomspace(low, high, 97)
         within = [share for share in shares if self._interpolated(share, self.goal.excess) <= ROOM]
         return low, rounded(float(within[-1])) if within else low
+
+    @property
+    def largest(self) -> float:
+        """Return the largest share that is known to keep the bounds on costs, or the one whose cost is to be asked for.
+
+        That one is by the line between two costs, beside which the cost of a cut may lie.
+        """
+        assert self.reach is not None
+        low, high = self.reach
+        known = max((share for share, each in self.priced.items() if self.goal.excess(each) <= ROOM), default=low)
+        is_found = high in self.prices or np.log(high / known) < NEAR or len(self.prices) >= MOST_PRICES
+        return known if is_found else high
 
     @property
     def least_excess(self) -> float:

@@ -153,10 +153,17 @@ class Study:
             return TrainCandidate(nearest.name, share, nearest.space.top, nearest.chosen)
         return Finish(done, None, "no student that can be made is within the bounds on costs", too_much)
 
-    def _tuning(self, arms: Sequence[ArmState]) -> list[TrainCandidate]:
-        return [TrainCandidate(arm.name, self._probe(arm), 0, arm.to_try) for arm in arms if arm.to_try is not None]
+    def _tuning(self, arms: Sequence[ArmState]) -> list[Price | TrainCandidate]:
+        return [self._priced(arm, self._probe(arm), 0, arm.to_try) for arm in arms if arm.to_try is not None]
 
-    def _halve(self, arms: list[ArmState]) -> tuple[list[ArmState], list[TrainCandidate]]:
+    @staticmethod
+    def _priced(arm: ArmState, share: float, level: int, choices: Mapping[str, object]) -> Price | TrainCandidate:
+        """Train it; or ask for its costs first, where it may win."""
+        if level == arm.space.top and share not in arm.prices:
+            return Price(arm.name, share)
+        return TrainCandidate(arm.name, share, level, choices)
+
+    def _halve(self, arms: list[ArmState]) -> tuple[list[ArmState], list[Price | TrainCandidate]]:
         """Return the arms that long trainings are spent on, or the short ones by which they are chosen."""
         for level in range(max((arm.space.top for arm in arms), default=0)):
             if len(arms) <= FINALISTS:
@@ -165,8 +172,7 @@ class Study:
             if missing := [(arm, own) for arm, own in lengths if not arm.points(own)]:
                 shares = [arm.above_failed(self._probe(arm)) or self._probe(arm) for arm, _ in missing]
                 return arms, [
-                    TrainCandidate(arm.name, share, own, arm.chosen)
-                    for (arm, own), share in zip(missing, shares, strict=True)
+                    self._priced(arm, share, own, arm.chosen) for (arm, own), share in zip(missing, shares, strict=True)
                 ]
             arms = sorted(arms, key=lambda arm: self._rank(arm, level))
             kept = max(FINALISTS, ceil(len(arms) / 2))
@@ -178,7 +184,7 @@ class Study:
     def _probe(self, arm: ArmState) -> float:
         assert arm.reach is not None
         low, high = arm.reach
-        return middle(low, high) if self.goal.is_cost and self.goal.allowed is not None else high
+        return middle(low, high) if self.goal.is_cost and self.goal.allowed is not None else arm.largest
 
     def _rank(self, arm: ArmState, level: int) -> tuple[float, float]:
         """The cost at which the arm is expected to be at the budget's edge, then its drop."""
@@ -194,10 +200,8 @@ class Study:
     def _best_of(self, arms: Sequence[ArmState]) -> Sequence[Action]:
         """Where quality is made best, each arm is cut as little as the bounds on costs allow."""
         missing = [arm for arm in arms if not arm.points(arm.space.top)]
-        shares = [(arm, arm.above_failed(arm.reach[1])) for arm in missing if arm.reach]
-        if steps := [
-            TrainCandidate(arm.name, share, arm.space.top, arm.chosen) for arm, share in shares if share is not None
-        ]:
+        shares = [(arm, arm.above_failed(arm.largest)) for arm in missing]
+        if steps := [self._priced(arm, share, arm.space.top, arm.chosen) for arm, share in shares if share is not None]:
             return steps
         trained = [trial for arm in self.arms for trial in arm.points(arm.space.top)]
         return [self._finish(trained, "every arm was tried") if trained else self.finish("every arm failed")]
@@ -214,12 +218,7 @@ class Study:
                 open_steps.append((arm.cost(share), arm, share))
         worth = sorted((each for each in open_steps if each[0] < WORTH * best), key=lambda each: each[0])
         if worth:
-            return [
-                TrainCandidate(arm.name, share, arm.space.top, arm.chosen)
-                if share in arm.prices
-                else Price(arm.name, share)
-                for _, arm, share in worth
-            ]
+            return [self._priced(arm, share, arm.space.top, arm.chosen) for _, arm, share in worth]
         if trained:
             return [self._finish(trained, "no cheaper candidate is likely to keep the budget")]
         return [self.finish("every arm failed")]

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from edgekd.records.candidate_figures import Figures
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
@@ -154,8 +155,25 @@ def test_the_metric_is_made_best_within_the_bounds_on_costs() -> None:
     goal = Goal("accuracy", None, {"size_ratio": 0.5})
     prices = {share: figures(share) for share in (0.1, 0.3, 0.9)}
     action = Study(goal, [ArmState(ArmSpace("only", 0.1, 0.9), goal, prices)]).next()
-    assert isinstance(action, TrainCandidate)
+    assert isinstance(action, Price)
     assert 0.4 < action.share <= 0.5
+
+
+def test_the_metric_is_made_best_at_a_share_whose_cost_was_asked_for() -> None:
+    """Sizes are a sixth larger than the line between the ends says, and jump at a share that no line knows."""
+    goal, space = Goal("accuracy", None, {"size_ratio": 0.5}), ArmSpace("only", 0.1, 0.9)
+    sizes = {0.1: 0.1, 0.9: 0.9}
+    prices: dict[float, Figures | None] = {share: figures(size) for share, size in sizes.items()}
+    asked = []
+    while isinstance(action := Study(goal, [ArmState(space, goal, prices)]).next(), Price):
+        asked.append(action.share)
+        sizes[action.share] = 7 / 6 * action.share if action.share < 0.4 else 0.6 + action.share / 10
+        prices[action.share] = figures(sizes[action.share])
+    assert isinstance(action, TrainCandidate)
+    assert asked[0] == pytest.approx(0.97 * 0.5, rel=0.03) and 1 < len(asked) <= 6
+    # It was within, and as near to the jump as two shares that are one.
+    assert action.share in asked and sizes[action.share] <= 0.97 * 0.5
+    assert action.share > 0.36
 
 
 def test_when_the_time_is_over_a_short_training_that_keeps_the_budget_beats_a_long_one_that_does_not() -> None:
