@@ -15,11 +15,12 @@ from edgekd.search.study import FINALISTS, TrainCandidate
 from edgekd.search.study_log import StudyLog
 from edgekd.strict_json import JsonObject
 
-# Beyond its steps a job loads, exports and scores; the last run measures too. Seconds, usual and most, until some are
-# known; then the most of a job is so many times the usual. No job is expected to take longer than the one that times
-# steps, which starts the process: beside busy processes that says how slow they are.
+# Beyond its steps a job loads, exports and scores. Seconds, usual and most, until some are known; then the most of a
+# job is so many times the usual. No job is expected to take longer than the one that times steps, which starts the
+# process: beside busy processes that says how slow they are.
 JOB, MOST_JOB, SLOWER = 6.0, 12.0, 1.5
-LAST_RUN, MOST_LAST_RUN = 40.0, 90.0
+# A training step over the forward pass in it: going back takes twice as long as going forward.
+STEP_OF_FORWARD = 3.0
 # Of an arm that is bisected, before its edge is found: usual and most.
 TRIALS, MOST_TRIALS = 1.5, 3.0
 # Of an arm that is cut: its ends, and one more where no cut reaches the smallest share, or later about its edge.
@@ -42,6 +43,9 @@ class Forecast:
         arms: the parts of the space.
         bounded: whether arms are left for their costs.
         first_job: of the job that timed steps.
+        last_jobs: how many jobs of a candidate the winner's run is worth: one for each of its networks, on the test
+            samples where these are more.
+        scoring: of the teacher's own predictions for the validation samples.
     """
 
     teacher: float
@@ -51,6 +55,8 @@ class Forecast:
     arms: Sequence[ArmSpace] = ()
     bounded: bool = False
     first_job: float = 0.0
+    last_jobs: float = 6.0
+    scoring: float = 0.0
 
     @classmethod
     def of(
@@ -70,8 +76,21 @@ class Forecast:
             for arm in arms
         }
         teacher = own.epochs * steps * measured["teacher_step"] if own else 0.0
-        error = sqrt(measured["validation"] / measured["test"])
-        return cls(teacher, trainings, error, slots, arms, bool(goal.bounds), measured.get("seconds", 0.0))
+        validation, test = measured["validation"], measured["test"]
+        networks = 1 + max(len(points.recipe(arm.name, arm.high, arm.top, {}).stages) for arm in arms)
+        # Searches that are older than it have no batch size.
+        batches = ceil(validation / measured["batch"]) if "batch" in measured else 0
+        return cls(
+            teacher,
+            trainings,
+            sqrt(validation / test),
+            slots,
+            arms,
+            bool(goal.bounds),
+            measured.get("seconds", 0.0),
+            networks * max(1.0, test / validation),
+            batches * measured["teacher_step"] / STEP_OF_FORWARD,
+        )
 
     @property
     def seconds(self) -> tuple[float, float]:
@@ -81,8 +100,8 @@ class Forecast:
         usual, most = (self._candidates(self.arms, *each) for each in self._ends(within, JOB, longest))
         at_once, teacher = self.at_once, self.teacher
         return (
-            teacher + (costs * JOB + usual) / at_once + LAST_RUN,
-            teacher + (costs * longest + most) / at_once + MOST_LAST_RUN * longest / MOST_JOB,
+            teacher + (costs * JOB + usual) / at_once + self._last_run(JOB),
+            teacher + (costs * longest + most) / at_once + self._last_run(longest),
         )
 
     def rest(self, log: StudyLog, within: Collection[str]) -> str:
@@ -187,8 +206,16 @@ class Forecast:
         return mean(done) if done else self.job + (0 if log.of("price") else self.teacher)
 
     def last_run(self, log: StudyLog) -> float:
-        """Return how long the winner's run will take: it measures what was made before."""
-        return MOST_LAST_RUN if not log.of("price") else min(MOST_LAST_RUN, 6 * self.price(log))
+        """Return how long the winner's run will take, which scores and measures each network that was made before.
+
+        That is as long as an earlier winner's took, where there was one.
+        """
+        done = [entry["seconds"] for entry in log.of("end") if "seconds" in entry]
+        return max(done) if done else self._last_run(self.price(log) if log.of("price") else self.job)
+
+    def _last_run(self, job: float) -> float:
+        """Each of its networks is exported and scored as in a ``job``, and in PyTorch too."""
+        return self.last_jobs * (job + self.scoring)
 
 
 def _costs(arm: ArmSpace) -> int:

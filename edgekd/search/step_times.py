@@ -50,6 +50,7 @@ def step_times(recipe: Recipe, others: Mapping[str, Recipe]) -> JsonObject:
         "teacher_step": alone,
         "student_step": student,
         "student_steps": further,
+        "batch": data.batch_size,
         "validation": len(data.validation),
         "test": len(data.test),
     }

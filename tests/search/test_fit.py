@@ -20,7 +20,7 @@ from edgekd.report.fit_record import read_fit
 from edgekd.search import fit as driver
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
 from edgekd.search.fit import fit
-from edgekd.search.forecast import JOB, LAST_RUN, MOST_JOB, MOST_LAST_RUN, MOST_TRIALS, TRIALS, Forecast
+from edgekd.search.forecast import JOB, MOST_JOB, MOST_TRIALS, TRIALS, Forecast
 from edgekd.search.goal import Goal
 from edgekd.search.jobs import Jobs, run_timed
 from edgekd.search.launch import KILLED
@@ -252,11 +252,11 @@ def test_a_job_that_its_search_ends_is_not_tried_again() -> None:
 
 def test_out_of_time_goes_on_with_more(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
     space, folder = open_recipe(), tmp_path / "fit"
-    # Time for the costs, and then for no training.
-    short = fit(space, folder, hours=0.02)
+    # By the forecast a cost takes 7 s, and the winner's run 18 s.
+    short = fit(space, folder, hours=0.005)
     assert short.is_untried and short.summary["candidates"] == 0
     assert short.finish.reason.startswith("nothing was trained: the first candidate needs about ")
-    assert "min, 1.2 were given; start again with --hours 0.0" in short.finish.reason
+    assert "min, 0.3 were given; start again with --hours 0.0" in short.finish.reason
     assert fit_headline(read_fit(folder)).startswith("Nothing was trained")
     result = fit(space, folder)
     assert result.met and not result.is_untried
@@ -274,7 +274,7 @@ def test_time_in_which_no_candidate_can_be_trained_is_refused_before_any_trainin
     assert fit(space, folder, hours=1).met
     monkeypatch.setattr("edgekd.cli.interrupt.leave_on_signal", lambda *_: None)
     with pytest.raises(EdgekdError, match="nothing was trained"):
-        command(tmp_path / "recipe.yaml", tmp_path / "other", hours=0.01, set_=["budget.accuracy_drop=1.0"])
+        command(tmp_path / "recipe.yaml", tmp_path / "other", hours=0.005, set_=["budget.accuracy_drop=1.0"])
 
 
 def test_what_is_started_together_each_fits_in_the_time_that_is_left(
@@ -431,11 +431,11 @@ def test_a_forecast_is_the_sum_of_its_parts(open_recipe: Callable[..., Space], t
     trainings = {"a": (10.0,), "b": (4.0, 20.0)}
     forecast = Forecast(30.0, trainings, 1.0, arms=arms)
     # Four costs; one more value in a short training, of every other arm; then one and a half long trainings of each.
-    usual = 30 + 4 * JOB + 2 * (0.5 * (7 + JOB) + TRIALS * (15 + JOB)) + LAST_RUN
-    most = 30 + 4 * MOST_JOB + 2 * (0.5 * (7 + MOST_JOB) + MOST_TRIALS * (15 + MOST_JOB)) + MOST_LAST_RUN
+    usual = 30 + 4 * JOB + 2 * (0.5 * (7 + JOB) + TRIALS * (15 + JOB)) + 6 * JOB
+    most = 30 + 4 * MOST_JOB + 2 * (0.5 * (7 + MOST_JOB) + MOST_TRIALS * (15 + MOST_JOB)) + 6 * MOST_JOB
     assert forecast.seconds == pytest.approx((usual, most))
     slow = replace(forecast, first_job=3 * MOST_JOB).seconds
-    assert slow == pytest.approx((usual, most + 2 * ((4 + 2 * (0.5 + MOST_TRIALS)) * MOST_JOB + MOST_LAST_RUN)))
+    assert slow == pytest.approx((usual, most + 2 * (4 + 2 * (0.5 + MOST_TRIALS) + 6) * MOST_JOB))
     # Where costs are bounded, half of the arms are expected to be left for them.
     bounded = replace(forecast, bounded=True)
     assert bounded.seconds[0] == pytest.approx(usual - 0.5 * (7 + JOB) - TRIALS * (15 + JOB))
@@ -455,6 +455,26 @@ def test_a_forecast_is_the_sum_of_its_parts(open_recipe: Callable[..., Space], t
     ]
     assert found[0]["resnet8"] == found[1]["teacher"] == pytest.approx((12.0, 16.0, 26.0))
     assert found[1]["resnet8"] == pytest.approx((3.0, 4.0, 6.5))
+
+
+def test_the_winner_s_run_grows_with_its_networks_and_its_test_samples(
+    open_recipe: Callable[..., Space], tmp_path: Path
+) -> None:
+    """10,000 test and 5,000 validation samples; scoring costs half a minute, as the prices show, and a step 1.5 s."""
+    space, log = open_recipe(), StudyLog(tmp_path / "journal.jsonl")
+    measured = {"steps": 352, "teacher_step": 1.5, "student_step": 0.2, "validation": 5000, "test": 10_000}
+    points, spaces = Points(space), [arm_space(arm) for arm in space.arms]
+    for seconds in (80.0, 30.0, 30.0):
+        log.append("price", arm="teacher", share=1.0, figures={}, seconds=seconds)
+    forecast = Forecast.of({**measured, "batch": 128}, points, spaces, driver.goal_of(space))
+    # The teacher and two stages, each on twice the samples: in the file, and in 40 batches of PyTorch.
+    assert forecast.last_run(log) == pytest.approx(3 * 2 * (30 + 40 * 1.5 / 3))
+    assert Forecast.of(measured, points, spaces, driver.goal_of(space)).last_run(log) == pytest.approx(3 * 2 * 30)
+    # Fewer test samples are no reason to expect less: the rest of a job is the same.
+    few = Forecast.of({**measured, "test": 500}, points, spaces, driver.goal_of(space))
+    assert few.last_run(log) == pytest.approx(3 * 30)
+    log.append("end", how="out of time", met=False, trial=1, seconds=200.0)
+    assert forecast.last_run(log) == 200.0
 
 
 def test_a_forecast_holds_for_the_recorded_search() -> None:
