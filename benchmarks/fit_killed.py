@@ -22,6 +22,7 @@ from common import finish, goal, options, say
 from small_search import small_search
 
 from edgekd.files import sha256_file
+from edgekd.search.study_log import RUNNING, START
 
 REST = """\
   - quantize: {epochs: 0, rungs: [ptq], placement: int8}
@@ -108,7 +109,8 @@ def events(folder: Path) -> Events:
     path = folder / "fit/journal.jsonl"
     # The last line may be cut short.
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    found = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [each for each in found if each["event"] not in (START, RUNNING)]
 
 
 def decisions(folder: Path) -> list[list[Any]]:

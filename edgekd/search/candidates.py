@@ -1,6 +1,5 @@
 """The candidates of a search: their recipes in its folder, their jobs, and what it records of them."""
 
-import time
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -15,7 +14,8 @@ from edgekd.search.goal import Goal
 from edgekd.search.jobs import Jobs
 from edgekd.search.points import Points, is_placed_by_measurement
 from edgekd.search.study import Action, Price, TrainCandidate
-from edgekd.search.study_log import StudyLog
+from edgekd.search.study_log import START, StudyLog
+from edgekd.search.time_spent import TimeSpent
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.metric import Metric
 
@@ -23,29 +23,6 @@ logger = get_logger(__name__)
 
 # Of a price: its costs are those of the file that a measured placement leaves. Older ones are those of all int8.
 DEPLOYED = "deployed"
-
-
-class TimeSpent:
-    """The time that a search has taken, all starts together.
-
-    Args:
-        before: the seconds of earlier starts.
-        limit: the seconds that may be spent, if there is a limit.
-    """
-
-    def __init__(self, before: float, limit: float | None):
-        self.before, self.limit, self.started = before, limit, time.monotonic()
-
-    @property
-    def spent(self) -> float:
-        """Return the seconds until now."""
-        return self.before + time.monotonic() - self.started
-
-    @property
-    def words(self) -> str:
-        """Return the words for the time that is spent."""
-        most = f" of {_clock(self.limit)}" if self.limit else ""
-        return f"{_clock(self.spent)}{most} spent"
 
 
 @dataclass(frozen=True)
@@ -90,6 +67,8 @@ class Candidates:
             logger.info(f"trial {number}: {place}, training {action.level + 1}; {self.clock.words}")
             # A short training is compared with others of its kind alone, which its file would take longer than it.
             timed, filed = False, recipe == self.points.recipe(*at)
+        about = {"of": path.parent.name, "number": number, "arm": action.arm, "share": action.share}
+        self.log.append(START, **about, spent=round(self.clock.spent, 2))
         known = (figures.teacher_ms for entry in self.log.of("price") if (figures := figures_of(entry)))
         self.jobs.start(
             CandidateJob(action, number),
@@ -163,8 +142,3 @@ def figures_of(entry: JsonObject) -> Figures | None:
 def at_share(share: float) -> str:
     """Return the words for a share that a cut keeps, none where nothing is cut."""
     return "" if share == 1 else f" at {share:.1%}"
-
-
-def _clock(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{seconds / 60:.1f} min"

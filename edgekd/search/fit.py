@@ -12,7 +12,7 @@ from edgekd.records.candidate_figures import Figures
 from edgekd.report.load import load_report
 from edgekd.report.schema import Report
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
-from edgekd.search.candidates import DEPLOYED, CandidateJob, Candidates, TimeSpent, at_share, figures_of
+from edgekd.search.candidates import DEPLOYED, CandidateJob, Candidates, at_share, figures_of
 from edgekd.search.folder import (
     CACHE,
     JOURNAL,
@@ -32,6 +32,7 @@ from edgekd.search.points import Points, arm_space, is_placed_by_measurement
 from edgekd.search.space import ARM, Space
 from edgekd.search.study import Action, Finish, Study, TrainCandidate
 from edgekd.search.study_log import StudyLog, search_key
+from edgekd.search.time_spent import TimeSpent
 from edgekd.strict_json import JsonObject
 
 logger = get_logger(__name__)
@@ -84,8 +85,9 @@ def fit(
     with fit_folder(folder), runner or Worker(folder / WORKER_LOG) as runner:
         log = StudyLog(folder / JOURNAL)
         search = _Search(space, folder, log, runner, hours, command)
-        search.begin()
-        return search.run()
+        with search.clock.recorded_in(log):
+            search.begin()
+            return search.run()
 
 
 class _Search:
@@ -117,7 +119,7 @@ class _Search:
             if self.limit is not None and self.forecast.least >= self.limit:
                 needed = self.forecast.first_candidate(self.log)
                 raise EdgekdError(self.forecast.nothing_trained(self.limit, needed))
-            self.log.append("forecast", **measured)
+            self.log.append("forecast", **measured, spent=round(self.clock.spent, 2))
         logger.info(self.forecast.sentence(self.limit))
 
     def _measured_steps(self) -> JsonObject:
@@ -146,7 +148,8 @@ class _Search:
         write_json(self.folder / SUMMARY, result.summary)
         last = self.log.last("end") or {}
         if (last.get("trial"), last.get("how")) != (winner.number, ended):
-            self.log.append("end", how=ended, met=result.met, trial=winner.number, seconds=seconds)
+            spent = round(self.clock.spent, 2)
+            self.log.append("end", how=ended, met=result.met, trial=winner.number, seconds=seconds, spent=spent)
         return result
 
     def _search(self) -> tuple[Finish, str]:
@@ -242,7 +245,8 @@ class _Search:
         records = found.get("result", {})
         ratios = [record["ratio"] if (record := records.get(folder, {})).get("valid") else None for folder in folders]
         if None not in ratios:
-            self.log.append("timed", trials=numbers, ratios=ratios, seconds=found["seconds"])
+            spent = round(self.clock.spent, 2)
+            self.log.append("timed", trials=numbers, ratios=ratios, seconds=found["seconds"], spent=spent)
         elif "error" in found:
             logger.warning(f"the finalists' times were not measured, predictions choose: {found['error']}")
         elif records:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from edgekd.errors import StorageError
@@ -12,6 +13,8 @@ from edgekd.recipe import Recipe
 from edgekd.strict_json import JsonObject
 
 EVENT = "event"
+# Of a job, and of the time while it is done: from neither of them follows what is tried.
+START, RUNNING = "start", "running"
 
 
 class StudyLog:
@@ -24,19 +27,22 @@ class StudyLog:
     def __init__(self, path: Path):
         self.path = path
         self.events: list[JsonObject] = _read(path)
+        self._lock = Lock()
 
     def append(self, event: str, **fields: Any) -> JsonObject:
         """Add an event; when this returns, the disk has it."""
         entry = {EVENT: event, **fields}
         line = json.dumps(entry, sort_keys=True, allow_nan=False) + "\n"
-        with storage(self.path), self.path.open("ab+") as file:
-            _cut_torn_line(file)
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
         # As a later process reads it.
-        self.events.append(json.loads(line))
-        return self.events[-1]
+        read: JsonObject = json.loads(line)
+        with self._lock:
+            with storage(self.path), self.path.open("ab+") as file:
+                _cut_torn_line(file)
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            self.events.append(read)
+        return read
 
     def of(self, event: str) -> list[JsonObject]:
         """Return the events of one kind."""

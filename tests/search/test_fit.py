@@ -18,6 +18,7 @@ from edgekd.records.candidate_figures import Figures
 from edgekd.report.fit_page import fit_headline
 from edgekd.report.fit_record import read_fit
 from edgekd.search import fit as driver
+from edgekd.search import time_spent
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
 from edgekd.search.fit import fit
 from edgekd.search.forecast import JOB, MOST_JOB, MOST_TRIALS, TRIALS, Forecast
@@ -28,7 +29,7 @@ from edgekd.search.opening import open_space
 from edgekd.search.points import Points, arm_space
 from edgekd.search.space import Space
 from edgekd.search.study import Finish, Price, TrainCandidate
-from edgekd.search.study_log import StudyLog
+from edgekd.search.study_log import RUNNING, START, StudyLog
 from tests.search.runner import FunctionRunner
 
 ROOT = Path(__file__).parents[2]
@@ -107,36 +108,51 @@ def open_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
 def decisions(folder: Path) -> list[dict[str, Any]]:
     events = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in entry.items() if key not in TIMES} for entry in events]
+    decided = [entry for entry in events if entry["event"] not in (START, RUNNING)]
+    return [{key: value for key, value in entry.items() if key not in TIMES} for entry in decided]
 
 
 def test_killed_anywhere_it_goes_on_with_the_same_decisions(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
     space, whole = open_recipe(), tmp_path / "whole"
     result = fit(space, whole)
     assert result.met and result.summary["winner"]["arm"] == "resnet8"
-    lines = (whole / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    lines, decided = (whole / "journal.jsonl").read_bytes().splitlines(keepends=True), decisions(whole)
     trainings = FormulaWorker.jobs.count("try")
-    for number in range(1, len(lines), 9):
+    for number in range(1, len(lines), 17):
         again = tmp_path / f"again-{number}"
         again.mkdir()
         # The next line was being written.
         (again / "journal.jsonl").write_bytes(b"".join(lines[:number]) + lines[number][:7])
         FormulaWorker.jobs.clear()
         assert fit(space, again).summary["winner"] == result.summary["winner"]
-        assert decisions(again) == decisions(whole)
+        assert decisions(again) == decided
         assert FormulaWorker.jobs.count("try") == trainings - sum(b'"figures"' in line for line in lines[:number])
     # A finished one trains nothing.
     FormulaWorker.jobs.clear()
     fit(space, whole)
     assert set(FormulaWorker.jobs) <= {"run"}
-    assert decisions(whole) == [json.loads(line) for line in map(_without_seconds, lines)]
+    assert decisions(whole) == decided
 
 
-def _without_seconds(line: bytes) -> bytes:
-    entry = json.loads(line)
-    for name in TIMES:
-        entry.pop(name, None)
-    return json.dumps(entry).encode()
+def test_the_time_of_a_job_that_was_killed_counts(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second training takes half a second, and then the machine dies."""
+    monkeypatch.setattr(time_spent, "RECORDED_EVERY_S", 0.05)
+    folder, began = tmp_path / "fit", time.monotonic()
+
+    def run(job: str, **fields: Any) -> dict[str, Any]:
+        if Path(fields["recipe"]).parent.name == "trials" and Path(fields["recipe"]).stem == "002":
+            time.sleep(0.5)
+            raise KeyboardInterrupt
+        return FormulaWorker(tmp_path).run(job, **fields)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(open_recipe(), folder, runner=FunctionRunner(run))
+    took, log = time.monotonic() - began, StudyLog(folder / "journal.jsonl")
+    started = log.last(START)
+    assert started and (started["of"], started["number"]) == ("trials", 2)
+    assert started["spent"] + 0.3 < log.seconds <= took
 
 
 @pytest.mark.parametrize("placement", ["measured", "int8"])

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from edgekd.files import sha256_file
+from edgekd.search.study_log import RUNNING, START
 
 RECIPE = """\
 name: toy
@@ -38,7 +39,8 @@ def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
 
 def events(folder: Path) -> list[dict[str, Any]]:
     path = folder / "fit/journal.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [each for each in found if each["event"] not in (START, RUNNING)]
 
 
 def decisions(folder: Path) -> list[tuple[Any, ...]]:
