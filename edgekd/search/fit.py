@@ -31,7 +31,7 @@ from edgekd.search.launch import Worker
 from edgekd.search.points import Points, arm_space, is_placed_by_measurement
 from edgekd.search.space import ARM, Space
 from edgekd.search.study import Action, Finish, Study, TrainCandidate
-from edgekd.search.study_log import StudyLog, search_key
+from edgekd.search.study_log import StudyLog, must_be_as_before, search_key
 from edgekd.search.time_spent import TimeSpent
 from edgekd.strict_json import JsonObject
 
@@ -111,8 +111,10 @@ class _Search:
             raise StorageError(
                 f"{self.folder} holds a search of another recipe: choose another folder with --out, or remove it"
             )
+        recipes = self._first_recipes()
+        must_be_as_before(self.log, self._done("contents", recipes)["result"], self.folder)
         known = self.log.last("forecast")
-        measured = known or self._measured_steps()
+        measured = known or self._measured_steps(recipes)
         self.forecast = Forecast.of(measured, self.points, self.arms, self.goal, self.runner.slots)
         if known is None:
             # Where this refuses, the next start measures anew: the machine may have been busy.
@@ -122,7 +124,8 @@ class _Search:
             self.log.append("forecast", **measured, spent=round(self.clock.spent, 2))
         logger.info(self.forecast.sentence(self.limit))
 
-    def _measured_steps(self) -> JsonObject:
+    def _first_recipes(self) -> JsonObject:
+        """A recipe of each network that students start from, as files."""
         recipe = self._write_recipe("forecast", self.base)
         _, *others = dict.fromkeys(self.points.alike().values())
         recipes = {name: self.space.recipe({ARM: name}) for name in others}
@@ -130,10 +133,19 @@ class _Search:
             name: str(self._write_recipe(f"forecast-{number}", other))
             for number, (name, other) in enumerate(recipes.items(), start=2)
         }
-        found = run_timed(self.runner, "step", recipe=str(recipe), others=paths)
-        if "error" in found:
-            raise EdgekdError(f"nothing was trained: {found['error']}")
+        return {"recipe": str(recipe), "others": paths}
+
+    def _measured_steps(self, recipes: JsonObject) -> JsonObject:
+        found = self._done("step", recipes)
         return {**found["result"], "seconds": found["seconds"]}
+
+    def _done(self, job: str, recipes: JsonObject) -> JsonObject:
+        """What a job gives, without which nothing is trained."""
+        found = run_timed(self.runner, job, **recipes)
+        if "error" in found:
+            begun = "" if self.log.of("trial") else "nothing was trained: "
+            raise EdgekdError(f"{begun}{found['error']}")
+        return found
 
     def run(self) -> FitResult:
         finish, ended = self._search()

@@ -76,6 +76,29 @@ def search_key(base: Recipe, *others: Any) -> str:
     return sha256(canonical_json([{**document, "stages": kept}, *others]))
 
 
+def must_be_as_before(log: StudyLog, found: Mapping[str, str], folder: Path) -> None:
+    """Record the hashes of what a search begins with, or check that one that goes on still has it.
+
+    Args:
+        found: as :func:`edgekd.search.worker.read_contents` gives them.
+        folder: of the search.
+
+    Raises:
+        StorageError: the data or a network changed, so the trials are of others.
+    """
+    known = log.last("contents")
+    # Searches that are older than the record go on with what there is.
+    if known is None:
+        log.append("contents", hashes=found)
+        return
+    before = known["hashes"]
+    if changed := sorted(name for name in before.keys() | found.keys() if before.get(name) != found.get(name)):
+        raise StorageError(
+            f"{' and '.join(changed)} changed since the search in {folder} began (of a network: its checkpoint or its "
+            "code), and its trials are of what was there before: put that back, or begin another search with --out"
+        )
+
+
 def _read(path: Path) -> list[JsonObject]:
     if not path.exists():
         return []

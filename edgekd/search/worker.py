@@ -14,11 +14,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from edgekd.data import load_data
 from edgekd.errors import DisturbedError, EdgekdError, UnavailableError, first_line
 from edgekd.log import show_logs
 from edgekd.pipeline.candidate import try_recipe
 from edgekd.pipeline.folder import wait_until_left
 from edgekd.pipeline.run import run
+from edgekd.pipeline.start import starts_of
 from edgekd.recipe import load_recipe
 from edgekd.search.finalists import time_files
 from edgekd.search.step_times import step_times
@@ -48,9 +50,25 @@ def time_steps(job: JsonObject) -> JsonObject:
     return step_times(load_recipe(Path(job["recipe"])), others)
 
 
+def read_contents(job: JsonObject) -> JsonObject:
+    """Hash the data of ``job`` and each network before its first stage, by what people call them.
+
+    The hashes are those by which a run finds finished stages again: of samples, checkpoints, arguments and users' code.
+    """
+    recipe = load_recipe(Path(job["recipe"]))
+    others = {name: load_recipe(Path(path)) for name, path in job["others"].items()}
+    data = load_data(recipe.data, recipe.seed, recipe.kind)
+    starts = starts_of(recipe, data)
+    named = {"the teacher": starts.teachers[0], "the student": starts.student}
+    named |= {f"teacher {number}": each for number, each in enumerate(starts.teachers[1:], start=2)}
+    named |= {f"the student of {name}": starts_of(other, data).student for name, other in others.items()}
+    return {"the data": data.fingerprint, **{name: start.key for name, start in named.items() if start is not None}}
+
+
 JOBS: dict[str, Callable[[JsonObject], JsonObject]] = {
     "try": try_candidate,
     "run": run_winner,
+    "contents": read_contents,
     "step": time_steps,
     "time": lambda job: time_files(load_recipe(Path(job["recipe"])), job["folders"]),
 }

@@ -78,6 +78,8 @@ class FormulaWorker:
 
     def run(self, job: str, **fields: Any) -> dict[str, Any]:
         self.jobs.append(job)
+        if job == "contents":
+            return {"result": {"the data": "a", "the teacher": "b"}}
         if job == "step":
             steps = {"steps": 10, "teacher_step": 0.1, "student_step": 0.1, "validation": 400, "test": 400}
             return {"result": steps}
@@ -130,7 +132,7 @@ def test_killed_anywhere_it_goes_on_with_the_same_decisions(open_recipe: Callabl
     # A finished one trains nothing.
     FormulaWorker.jobs.clear()
     fit(space, whole)
-    assert set(FormulaWorker.jobs) <= {"run"}
+    assert set(FormulaWorker.jobs) <= {"contents", "run"}
     assert decisions(whole) == decided
 
 
@@ -285,7 +287,7 @@ def test_time_in_which_no_candidate_can_be_trained_is_refused_before_any_trainin
     space, folder = open_recipe(), tmp_path / "fit"
     with pytest.raises(EdgekdError, match=r"nothing was trained: .* needs .* min, 0\.033 were given; start again"):
         fit(space, folder, hours=2 / 3600)
-    assert FormulaWorker.jobs == ["step"] and not StudyLog(folder / "journal.jsonl").of("forecast")
+    assert FormulaWorker.jobs == ["contents", "step"] and not StudyLog(folder / "journal.jsonl").of("forecast")
     # The machine may be less busy: the next start measures anew.
     assert fit(space, folder, hours=1).met
     monkeypatch.setattr("edgekd.cli.interrupt.leave_on_signal", lambda *_: None)
@@ -326,7 +328,7 @@ def test_what_fails_by_its_device_or_its_disk_is_tried_again(open_recipe: Callab
     }
 
     def run(job: str, **fields: Any) -> dict[str, Any]:
-        place = "" if job == "step" else Path(fields["recipe"]).parent.name
+        place = "" if job in ("contents", "step") else Path(fields["recipe"]).parent.name
         if place in failing:
             return {"error": failing.pop(place), "kind": "StorageError" if place == "trials" else "UnavailableError"}
         return FormulaWorker(tmp_path).run(job, **fields)
@@ -389,6 +391,29 @@ def test_another_search_in_the_folder_is_refused(open_recipe: Callable[..., Spac
             fit(open_recipe("budget.accuracy_drop=1.0", other), tmp_path / "fit")
     with pytest.raises(StorageError, match="holds no search"):
         fit(open_recipe(), tmp_path)
+
+
+def test_other_contents_at_the_same_paths_are_refused(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
+    space, folder, contents = open_recipe(), tmp_path / "fit", {"the data": "a", "the teacher": "b"}
+
+    def run(job: str, **fields: Any) -> dict[str, Any]:
+        return {"result": contents} if job == "contents" else FormulaWorker(tmp_path).run(job, **fields)
+
+    assert fit(space, folder, runner=FunctionRunner(run)).met
+    tried = len(StudyLog(folder / "journal.jsonl").of("trial"))
+    contents = {"the data": "a", "the teacher": "c"}
+    with pytest.raises(StorageError, match=r"^the teacher changed since .*of a network: its checkpoint or its code"):
+        fit(space, folder, runner=FunctionRunner(run))
+    contents = {"the data": "d", "the teacher": "c"}
+    with pytest.raises(StorageError, match=r"^the data and the teacher .* put that back, or begin another search with"):
+        fit(space, folder, runner=FunctionRunner(run))
+    # One that is older than the record goes on, and has it from then on.
+    journal = folder / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if '"event": "contents"' not in line))
+    assert fit(space, folder, runner=FunctionRunner(run)).met
+    log = StudyLog(journal)
+    assert log.of("contents")[0]["hashes"] == contents and len(log.of("trial")) == tried
 
 
 def test_the_winners_recipe_is_whole(open_recipe: Callable[..., Space], tmp_path: Path) -> None:

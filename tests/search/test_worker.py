@@ -4,7 +4,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from edgekd.bench import Plan, Workload, measure
 from edgekd.devices.address import Address
@@ -109,6 +111,39 @@ def test_a_busy_machine_is_told_from_a_file_that_cannot_be_measured(
         monkeypatch.setattr(worker, "try_recipe", fails)
         kinds.append(worker.carry_out(job)["kind"])
     assert kinds == ["MeasurementError", "DisturbedError"]
+
+
+def test_contents_are_told_from_others_at_the_same_paths(job: dict[str, Any], tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+
+    def add(part: str, number: int) -> None:
+        for name in ("bolt", "nut"):
+            path = tmp_path / "images" / part / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
+
+    for number in range(9):
+        add("train", number)
+    add("test", 0)
+    checkpoint, recipe = tmp_path / "teacher.pt", Path(job["recipe"])
+    checkpoint.write_bytes(b"one")
+    text = SMALL.replace("source: digits", f"source: folder, path: {tmp_path / 'images'}")
+    recipe.write_text(text.replace("train: {epochs: 1}", f"checkpoint: {checkpoint}"))
+    other = tmp_path / "other.yaml"
+    other.write_text(recipe.read_text().replace("{model: small_cnn}", "{model: small_cnn, args: {width: 4}}"))
+
+    def contents() -> dict[str, str]:
+        words = {"job": "contents", "recipe": str(recipe), "others": {"narrow": str(other)}}
+        return dict(worker.carry_out(words)["result"])
+
+    first = contents()
+    assert first.keys() == {"the data", "the teacher", "the student", "the student of narrow"}
+    assert contents() == first and len(set(first.values())) == 4
+    checkpoint.write_bytes(b"two")
+    second = contents()
+    assert {name for name in first if first[name] != second[name]} == {"the teacher"}
+    add("train", 9)
+    assert {name for name, each in contents().items() if each != second[name]} == {"the data"}
 
 
 def test_a_step_of_each_network_is_timed(job: dict[str, Any], tmp_path: Path) -> None:
