@@ -30,6 +30,7 @@ from edgekd.pipeline.resolve import resolve_targets
 from edgekd.pipeline.runner import StageRunner
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.pipeline.start import starts_of
+from edgekd.pipeline.target_plan import judged_target, plan_targets
 from edgekd.pipeline.threads import hold_threads, threads_given_back
 from edgekd.prune.latency import LatencyTable, network_ms
 from edgekd.prune.latency.kernels import REFERENCE
@@ -145,9 +146,9 @@ def try_recipe(
 
     Args:
         cache: a folder of results that several runs share.
-        timed: predict the milliseconds of its file and of the teacher's on the first target, from their kernels. Of a
-            network whose int8 layers are placed by measurement the costs are those of its file in float, where that is
-            faster and not too large for the budget.
+        timed: predict the milliseconds of its file and of the teacher's on the target that the budget is judged on,
+            from their kernels. Of a network whose int8 layers are placed by measurement the costs are those of its
+            file in float, where that is faster and not too large for the budget.
         filed: score the file that the last network becomes; else the networks themselves are scored, in PyTorch, which
             takes a fraction of the time.
         teacher_ms: the teacher's, where they are known.
@@ -157,13 +158,13 @@ def try_recipe(
         EdgekdError: bad input, a goal that cannot be reached, a training that diverges.
     """
     with run_folder(folder), threads_given_back():
-        recipe, _ = resolve_targets(recipe)
+        recipe, probed = resolve_targets(recipe)
         data = load_data(recipe.data, recipe.seed, recipe.kind)
         begin(folder, fresh=False)
         log = RunLog(folder / LOG, recipe.written)
         hold_threads(log)
         write_text(folder / RECIPE, recipe.to_yaml())
-        nodes, target = NodeCache(folder, cache), recipe.targets[0]
+        nodes, target = NodeCache(folder, cache), judged_target(plan_targets(recipe, probed))
         _, stages = StageRunner(recipe, data, starts_of(recipe, data), nodes, log, watch).run()
         if not filed:
             return _unfiled(stages[0], stages[-1], data)

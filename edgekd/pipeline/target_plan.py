@@ -103,6 +103,11 @@ def plan_targets(recipe: Recipe, probed: Collection[str]) -> tuple[TargetPlan, .
     return tuple(plans)
 
 
+def judged_target(plans: Sequence[TargetPlan]) -> Target:
+    """Return the target that the budget is judged on: the first that is measured, or where none is, the first."""
+    return next((plan for plan in plans if plan.judged), plans[0]).target
+
+
 def target_names(targets: Sequence[Target]) -> list[str]:
     """Name each target for its file: ``pi``, or ``pi-openvino`` where a device has several runtimes.
 

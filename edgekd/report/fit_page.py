@@ -98,6 +98,8 @@ def facts(fit: FitRecord) -> list[tuple[str, str]]:
         ("Made best", fit.objective),
         ("Candidates", f"{len(fit.trials)} trained{f', {failed} of them without a network' if failed else ''}"),
     ]
+    if summary.get("unjudged"):
+        found.append(("Judged on", f"{summary['judged']} alone, not on {summary['unjudged']}"))
     if summary.get("seconds"):
         found.append(("Time", f"{significant(summary['seconds'] / 60)} min"))
     if summary.get("reason"):

@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
+from edgekd.devices.registry import devices
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import make_folder, write_json, write_text
 from edgekd.log import get_logger
-from edgekd.recipe import Recipe
+from edgekd.pipeline.resolve import is_registered
+from edgekd.pipeline.target_plan import judged_target, plan_targets
+from edgekd.recipe import Recipe, Target
 from edgekd.records.candidate_figures import Figures
+from edgekd.records.rows import place_of
 from edgekd.report.load import load_report
 from edgekd.report.schema import Report
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
@@ -111,6 +116,9 @@ class _Search:
             raise StorageError(
                 f"{self.folder} holds a search of another recipe: choose another folder with --out, or remove it"
             )
+        if self.judging:
+            where, elsewhere = self.judging["judged"], self.judging["unjudged"]
+            logger.warning(f"the budget is judged on {where} alone; no bound is checked on {elsewhere}")
         recipes = self._first_recipes()
         must_be_as_before(self.log, self._done("contents", recipes)["result"], self.folder)
         known = self.log.last("forecast")
@@ -123,6 +131,14 @@ class _Search:
                 raise EdgekdError(self.forecast.nothing_trained(self.limit, needed))
             self.log.append("forecast", **measured, spent=round(self.clock.spent, 2))
         logger.info(self.forecast.sentence(self.limit))
+
+    @cached_property
+    def judging(self) -> Mapping[str, str]:
+        """Return which of several targets the budget is judged on, as in a run, and the others; nothing of one."""
+        targets, registry = self.base.targets, devices()
+        plans = plan_targets(self.base, [each.device for each in targets if is_registered(each, registry)])
+        first, *others = dict.fromkeys(map(_place, [judged_target(plans), *targets]))
+        return {"judged": first, "unjudged": "; ".join(others)} if others else {}
 
     def _first_recipes(self) -> JsonObject:
         """A recipe of each network that students start from, as files."""
@@ -321,6 +337,7 @@ class _Search:
             "seconds": round(self.clock.spent, 1),
             "forecast": [round(each, 1) for each in self.forecast.seconds],
             "left": {entry["arm"]: entry["reason"] for entry in self.log.of("left")},
+            **self.judging,
         }
         if winner is not None and winner.figures is not None:
             document["winner"] = {
@@ -363,6 +380,10 @@ def _key(space: Space) -> str:
         for arm in space.arms
     ]
     return search_key(space.base, space.objective, arms)
+
+
+def _place(target: Target) -> str:
+    return place_of({"device": target.device, "runtime": target.runtime, "threads": target.threads_there})
 
 
 def _trial(entry: JsonObject) -> TrialRecord:

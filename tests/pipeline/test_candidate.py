@@ -53,3 +53,16 @@ def test_costs_are_those_of_the_file_that_a_measured_placement_chooses(
     small = recipe.model_copy(update={"budget": Budget(size_mb=0.99 * found.size_bytes / 1e6)})
     found = try_recipe(small, tmp_path / "small", toy_again, timed=True)
     assert (found.ms, found.size_bytes) == (2, (folder / "model.onnx").stat().st_size)
+
+
+def test_costs_are_those_of_the_target_that_the_budget_is_judged_on(
+    toy_again: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first target is not there, so that a run judges the budget on the second."""
+    timed: list[str] = []
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
+    monkeypatch.setattr(candidate, "predicted_ms", lambda file, precision, target: timed.append(target.device))
+    text = RECIPE.replace("epochs: 1, rungs: [qat]", "epochs: 0, rungs: [ptq]")
+    recipe = load_recipe(write_recipe(tmp_path, text + "targets: [{device: pi, architecture: arm}, {device: cpu}]\n"))
+    try_recipe(recipe, tmp_path / "trial", toy_again, timed=True)
+    assert set(timed) == {"cpu"}

@@ -15,7 +15,7 @@ from edgekd.cli.fit import fit as command
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.recipe import load_recipe
 from edgekd.records.candidate_figures import Figures
-from edgekd.report.fit_page import fit_headline
+from edgekd.report.fit_page import facts, fit_headline
 from edgekd.report.fit_record import read_fit
 from edgekd.search import fit as driver
 from edgekd.search import time_spent
@@ -414,6 +414,25 @@ def test_other_contents_at_the_same_paths_are_refused(open_recipe: Callable[...,
     assert fit(space, folder, runner=FunctionRunner(run)).met
     log = StudyLog(journal)
     assert log.of("contents")[0]["hashes"] == contents and len(log.of("trial")) == tried
+
+
+def test_which_of_several_targets_is_judged_is_said_before_any_training_and_in_the_report(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one is not measured, so the budget is judged on the second, as a run does it."""
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
+    boards = "targets=[{device: pi, architecture: arm}, {device: cpu, threads: 2}, {device: cpu}]"
+    said: list[tuple[str, int]] = []
+    monkeypatch.setattr(driver.logger, "warning", lambda text: said.append((text, len(FormulaWorker.jobs))))
+    fit(open_recipe("budget.accuracy_drop=1.0", boards), tmp_path / "fit")
+    others = "pi, onnxruntime, 1 thread; cpu, onnxruntime, 1 thread"
+    words = f"the budget is judged on cpu, onnxruntime, 2 threads alone; no bound is checked on {others}"
+    assert said[0] == (words, 0)
+    shown = dict(facts(read_fit(tmp_path / "fit")))
+    assert shown["Judged on"] == f"cpu, onnxruntime, 2 threads alone, not on {others}"
+    said.clear()
+    fit(open_recipe(), tmp_path / "one")
+    assert not said and "Judged on" not in dict(facts(read_fit(tmp_path / "one")))
 
 
 def test_the_winners_recipe_is_whole(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
