@@ -1,14 +1,14 @@
 """One arm of a search as its trials have left it: the costs and the quality of its shares."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
 
 from edgekd.records.candidate_figures import Figures
-from edgekd.report.candidate_cost import cost_between
-from edgekd.search.goal import Goal
+from edgekd.report.candidate_cost import cost_between, cost_ratio
+from edgekd.search.goal import LATENCY, Goal
 from edgekd.search.quality_curve import Point, QualityCurve
 
 # How often the smallest share is moved up where no cut reaches it, and how many trainings may fail one after another.
@@ -68,6 +68,32 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
+class TimeFactors:
+    """A measured time over the predicted one: of the ratio to the teacher's time, and of its milliseconds."""
+
+    ratio: float
+    ms: float
+
+
+def time_factors(
+    prices: Mapping[float, Figures | None], share: float, ratio: float | None, ms: float | None
+) -> TimeFactors | None:
+    """Return what was measured at ``share`` over what ``prices`` predict; None where they have no times.
+
+    Args:
+        ratio: of the candidate's time to the teacher's, as it was measured.
+        ms: its milliseconds; either is None where it was not measured, and then has the other's factor.
+    """
+    timed = {each: figures for each, figures in prices.items() if figures and figures.ms and figures.teacher_ms}
+    if not timed or not (ratio or ms):
+        return None
+    predicted = {at: cost_ratio(each, LATENCY, True) for at, each in timed.items()}
+    of_ratio = ratio and ratio / cost_between(share, predicted)
+    of_ms = ms and ms / cost_between(share, {at: each.ms or 0.0 for at, each in timed.items()})
+    return TimeFactors(of_ratio or of_ms or 1.0, of_ms or of_ratio or 1.0)
+
+
+@dataclass(frozen=True)
 class ArmState:
     """An arm with what is known of it.
 
@@ -75,6 +101,7 @@ class ArmState:
         prices: figures of untrained networks by share, None where no cut reaches that share.
         trials: its trained candidates, oldest first.
         test_error: see :class:`~edgekd.search.quality_curve.QualityCurve`.
+        timed: measured over predicted times, by the shares of the candidates that were timed. Predictions go by them.
     """
 
     space: ArmSpace
@@ -82,6 +109,7 @@ class ArmState:
     prices: Mapping[float, Figures | None]
     trials: Sequence[TrialRecord] = ()
     test_error: float = 1.0
+    timed: Mapping[float, TimeFactors] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -102,7 +130,17 @@ class ArmState:
     @cached_property
     def priced(self) -> dict[float, Figures]:
         """Return the figures of the shares that can be reached, from the smallest share to the largest."""
-        return {share: figures for share, figures in sorted(self.prices.items()) if figures is not None}
+        known = sorted((share, figures) for share, figures in self.prices.items() if figures is not None)
+        return {share: self._as_timed(share, figures) for share, figures in known}
+
+    def _as_timed(self, share: float, figures: Figures) -> Figures:
+        """With the factors of the candidates that were timed, on a line of logarithms between their shares."""
+        if not self.timed or figures.ms is None or figures.teacher_ms is None:
+            return figures
+        shares = sorted(self.timed)
+        found = np.log([[self.timed[each].ratio, self.timed[each].ms] for each in shares])
+        ratio, ms = (float(np.exp(np.interp(np.log(share), np.log(shares), each))) for each in found.T)
+        return replace(figures, ms=figures.ms * ms, teacher_ms=figures.teacher_ms * ms / ratio)
 
     @cached_property
     def reach(self) -> tuple[float, float] | None:
@@ -132,6 +170,10 @@ class ArmState:
     def least_excess(self) -> float:
         """Return the least of what it exceeds a bound on costs by, as a factor."""
         return min((self.goal.excess(figures) for figures in self.priced.values()), default=float("inf"))
+
+    def excess(self, trial: TrialRecord) -> float:
+        """Return the largest of its costs over their bounds, as they are predicted, or measured where it was timed."""
+        return self._interpolated(trial.share, self.goal.excess) if self.priced else 0.0
 
     def cost(self, share: float) -> float:
         """Return the predicted cost at ``share``, between those that were priced."""

@@ -66,7 +66,7 @@ class Candidates:
             place = f"{action.arm}{at_share(action.share)}{values}"
             logger.info(f"trial {number}: {place}, training {action.level + 1}; {self.clock.words}")
             # A short training is compared with others of its kind alone, which its file would take longer than it.
-            timed, filed = False, recipe == self.points.recipe(*at)
+            timed, filed = False, self.points.is_filed(*at)
         about = {"of": path.parent.name, "number": number, "arm": action.arm, "share": action.share}
         self.log.append(START, **about, spent=round(self.clock.spent, 2))
         known = (figures.teacher_ms for entry in self.log.of("price") if (figures := figures_of(entry)))

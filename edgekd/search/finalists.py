@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgekd.artifact_cache import METRICS
-from edgekd.bench import Plan, Workload, measure
+from edgekd.bench import Plan, Workload
 from edgekd.bench.quiet_moment import when_quiet
+from edgekd.devices.targets import resolve_target
 from edgekd.options import Budget
 from edgekd.pipeline.candidate import ScoredFile
+from edgekd.pipeline.resolve import resolve_targets
+from edgekd.pipeline.target_plan import judged_target, plan_targets
 from edgekd.recipe import Recipe
 from edgekd.stages.targets import is_measured_here
 from edgekd.strict_json import JsonObject
@@ -17,25 +20,31 @@ SECONDS, LAUNCHES = 1.0, 4
 
 
 def time_files(recipe: Recipe, folders: Sequence[str]) -> JsonObject:
-    """Return the latency of each run folder's last network over the teacher's, by folder.
+    """Return by folder the latency of each run folder's last network, in milliseconds and over the teacher's.
 
     A network that is placed by measurement is timed in int8 and, where the budget allows that file, in float, and has
     the lower valid one. A mixed placement, which the winner's run may find to be faster still, is not timed.
-    Empty where the recipe's first target is not this machine: its files are timed there by the winner's run.
+    Empty where no target is measured, here or on a registered device: nothing of the budget is timed then.
+
+    Raises:
+        EdgekdError: the target's device cannot be reached, or what runs there has no times.
     """
-    target = recipe.targets[0]
-    if not is_measured_here(target):
+    recipe, probed = resolve_targets(recipe)
+    target = judged_target(plan_targets(recipe, probed))
+    if not is_measured_here(target) and target.device not in probed:
         return {}
     files = {folder: _files(Path(folder), recipe.budget) for folder in folders}
     teacher = next(iter(files.values()))[0]
     forms = [(folder, str(form)) for folder, (_, *found) in files.items() for form in found]
     workloads = {name: Workload(name, target.runtime) for name in (str(teacher), *(form for _, form in forms))}
     plan = Plan(workloads, str(teacher), target.threads, 1, SECONDS, 2 * SECONDS, launches=LAUNCHES)
-    records = when_quiet(measure, plan)
+    with resolve_target(target.device) as place:
+        records = when_quiet(place.latency, plan)
     fastest: JsonObject = {}
     for folder, form in forms:
         if latency := records[form].latency_vs_reference:
-            found = {"ratio": latency.ratio, "valid": records[form].valid}
+            own = records[form].cost_ms or records[form].latency_ms
+            found = {"ratio": latency.ratio, "ms": own.p50, "valid": records[form].valid}
             known = fastest.get(folder, found)
             fastest[folder] = min(known, found, key=lambda each: (not each["valid"], each["ratio"]))
     return fastest

@@ -23,7 +23,6 @@ from edgekd.search.folder import (
     JOURNAL,
     SCHEMA_VERSION,
     SUMMARY,
-    TRIALS,
     WINNER,
     WINNER_RECIPE,
     WORKER_LOG,
@@ -33,6 +32,7 @@ from edgekd.search.forecast import Forecast
 from edgekd.search.goal import LATENCY, Goal
 from edgekd.search.jobs import JobRunner, Jobs, run_timed
 from edgekd.search.launch import Worker
+from edgekd.search.measured_times import MeasuredTimes
 from edgekd.search.points import Points, arm_space, is_placed_by_measurement
 from edgekd.search.space import ARM, Space
 from edgekd.search.study import Action, Finish, Study, TrainCandidate
@@ -101,6 +101,7 @@ class _Search:
         self.folder, self.points = folder.absolute(), Points(space)
         self.limit = hours * 3600 if hours is not None else None
         self.clock = TimeSpent(log.seconds, self.limit)
+        self.times = MeasuredTimes(self.folder, log, runner, self.clock)
         self.base: Recipe = space.base
         self.goal = goal_of(space)
         self.arms: list[ArmSpace] = [arm_space(arm) for arm in space.arms]
@@ -164,13 +165,12 @@ class _Search:
         return found
 
     def run(self) -> FitResult:
-        finish, ended = self._search()
-        if not finish.best:
+        finish, ended, winner = self._search()
+        if winner is None:
             summary = self._summary(finish, None, None)
             write_json(self.folder / SUMMARY, summary)
             self.log.append("end", how=ended, met=False)
             return FitResult(None, finish, summary)
-        winner = self._fastest(finish)
         report, seconds = self._run_winner(winner)
         result = FitResult(report, finish, self._summary(finish, winner, report))
         write_json(self.folder / SUMMARY, result.summary)
@@ -178,9 +178,10 @@ class _Search:
         if (last.get("trial"), last.get("how")) != (winner.number, ended):
             spent = round(self.clock.spent, 2)
             self.log.append("end", how=ended, met=result.met, trial=winner.number, seconds=seconds, spent=spent)
+        self.times.take_missed(winner, report, self._prices)
         return result
 
-    def _search(self) -> tuple[Finish, str]:
+    def _search(self) -> tuple[Finish, str, TrialRecord | None]:
         with Jobs[CandidateJob](self.runner) as jobs:
             candidates = Candidates(self.folder, self.log, self.points, self.goal, jobs, self.clock)
             while True:
@@ -191,7 +192,11 @@ class _Search:
                 steps = [step for step in steps if isinstance(step, Finish) or step.arm not in busy]
                 end = self._end(study, steps[0]) if steps else None
                 if end and not busy:
-                    return end
+                    known, winner = self.times.count, self._fastest(end[0]) if end[0].best else None
+                    if self.times.count == known:
+                        return *end, winner
+                    # A time that was measured may change which one is the best.
+                    continue
                 begins = bool(steps) and isinstance(steps[0], TrainCandidate) and not busy and not self.log.of("trial")
                 if begins and self.forecast.bounded:
                     logger.info(self.forecast.rest(self.log, [arm.name for arm in study.arms if arm.reach]))
@@ -200,9 +205,9 @@ class _Search:
                 for step in steps[:free] if end is None else ():
                     if self._end(study, step) is None:
                         candidates.start(step)
-                known = len(self.log.of("trial"))
+                tried = len(self.log.of("trial"))
                 candidates.wait()
-                if not known:
+                if not tried:
                     self._warn_of_noise()
 
     def _warn_of_noise(self) -> None:
@@ -226,25 +231,23 @@ class _Search:
         return None
 
     def study(self) -> Study:
+        trials, prices = list(map(_trial, self.log.of("trial"))), self._prices
+        factors = self.times.factors
+        arms = []
+        for arm in self.arms:
+            own = [trial for trial in trials if trial.arm == arm.name]
+            timed = {trial.share: factors[trial.number] for trial in own if trial.number in factors}
+            arms.append(ArmState(arm, self.goal, prices[arm.name], own, self.forecast.test_error, timed))
+        return Study(self.goal, arms)
+
+    @property
+    def _prices(self) -> dict[str, dict[float, Figures | None]]:
         prices: dict[str, dict[float, Figures | None]] = {arm.name: {} for arm in self.arms}
         for entry in self.log.of("price"):
             if entry["arm"] in self.placed and DEPLOYED not in entry:
                 continue
             prices[entry["arm"]][entry["share"]] = figures_of(entry)
-        trials = list(map(_trial, self.log.of("trial")))
-        return Study(
-            self.goal,
-            [
-                ArmState(
-                    arm,
-                    self.goal,
-                    prices[arm.name],
-                    [trial for trial in trials if trial.arm == arm.name],
-                    self.forecast.test_error,
-                )
-                for arm in self.arms
-            ],
-        )
+        return prices
 
     def _write_recipe(self, name: str, recipe: Recipe) -> Path:
         path = self.folder / f"{name}.yaml"
@@ -253,36 +256,15 @@ class _Search:
         return path
 
     def _fastest(self, finish: Finish) -> TrialRecord:
-        """Of those that could win, as they are measured in turns."""
-        if len(finish.best) == 1 or self.goal.objective != LATENCY:
+        """Of those that could win, the fastest by times that are measured in turns; the first where no time decides."""
+        filed = [each for each in finish.best if self.points.is_filed(each.arm, each.share, each.level, each.choices)]
+        if not (filed and self.goal.is_timed):
             return finish.best[0]
-        numbers = [trial.number for trial in finish.best]
-        whole = [entry for entry in self.log.of("timed") if None not in entry["ratios"]]
-        known = next((entry for entry in whole if entry["trials"] == numbers), None)
-        ratios = known["ratios"] if known else self._timed(numbers)
-        measured = zip(ratios, finish.best, strict=True)
-        timed = [(ratio, trial.number, trial) for ratio, trial in measured if ratio is not None]
-        return min(timed)[2] if timed else finish.best[0]
-
-    def _timed(self, numbers: Sequence[int]) -> list[float | None]:
-        """Their times over the teacher's; only whole measurements are recorded, others are tried again."""
-        folders = [str(self.folder / TRIALS / f"{number:03d}") for number in numbers]
-        found = run_timed(
-            self.runner, "time", recipe=str(self.folder / TRIALS / f"{numbers[0]:03d}.yaml"), folders=folders
-        )
-        records = found.get("result", {})
-        ratios = [record["ratio"] if (record := records.get(folder, {})).get("valid") else None for folder in folders]
-        if None not in ratios:
-            spent = round(self.clock.spent, 2)
-            self.log.append("timed", trials=numbers, ratios=ratios, seconds=found["seconds"], spent=spent)
-        elif "error" in found:
-            logger.warning(f"the finalists' times were not measured, predictions choose: {found['error']}")
-        elif records:
-            lost = ", ".join(str(number) for number, ratio in zip(numbers, ratios, strict=True) if ratio is None)
-            logger.warning(
-                f"of trials {lost} there is no valid time, and they do not win by it; a quieter machine helps"
-            )
-        return ratios
+        times = self.times.ratios
+        if any(trial.number not in times for trial in filed):
+            times |= self.times.measure(filed, self._prices)
+        measured = [(ratio, each.number, each) for each in filed if (ratio := times.get(each.number)) is not None]
+        return min(measured)[2] if measured and self.goal.objective == LATENCY else finish.best[0]
 
     def _run_winner(self, winner: TrialRecord) -> tuple[Report, float]:
         recipe = self.points.recipe(winner.arm, winner.share, winner.level, winner.choices)

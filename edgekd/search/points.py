@@ -66,6 +66,10 @@ class Points:
         floats = tuple(takewhile(_gives_float, whole.stages))
         return whole.model_copy(update={"stages": floats}) if level < top and floats else whole
 
+    def is_filed(self, arm: str, share: float, level: int, choices: Mapping[str, object]) -> bool:
+        """Tell whether :meth:`trial` is the whole recipe, so that its last network becomes a file."""
+        return self.trial(arm, share, level, choices) == self.recipe(arm, share, level, choices)
+
     def alike(self) -> dict[str, str]:
         """Return for each arm the first one that starts from the same network, itself if it is that."""
         first: dict[str, Student | None] = {}

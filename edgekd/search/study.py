@@ -100,7 +100,8 @@ class Study:
     def finish(self, reason: str) -> Finish:
         """End with the best so far; one of a short training where no long one is likely to keep the budget."""
         every = [trial for arm in self.arms for level in range(arm.space.levels) for trial in arm.points(level)]
-        longest = [trial for arm in self.arms for trial in arm.points(arm.space.top)]
+        every = self._within(every) or sorted(every, key=self._excess)[:1]
+        longest = [trial for trial in every if trial.level == self._arm(trial).space.top]
         if not every or not self.goal.is_cost or self.goal.allowed is None:
             return self._finish(longest or every, reason)
         assured = [trial for trial in every if self._is_assured(trial)]
@@ -136,7 +137,7 @@ class Study:
         return not arm.failure
 
     def _out_of_reach(self) -> Action:
-        possible = [arm for arm in self.arms if arm.priced and not arm.failure]
+        possible = [arm for arm in self.arms if arm.priced and (arm.trained or not arm.failure)]
         if not possible:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in self.left.items())
             return Finish((), None, "no student can be made", reasons)
@@ -148,10 +149,13 @@ class Study:
             for name, value in self.goal.bounded(figures).items()
             if value > self.goal.bounds[name]
         )
-        done = nearest.points(nearest.space.top)
-        if not done:
+        done = sorted((trial for arm in possible for trial in arm.points(arm.space.top)), key=self._excess)
+        if not done or self._is_much_nearer(nearest, done[0]):
             return TrainCandidate(nearest.name, share, nearest.space.top, nearest.chosen)
-        return Finish(done, None, "no student that can be made is within the bounds on costs", too_much)
+        return Finish(done[:FINALISTS], None, "no student that can be made is within the bounds on costs", too_much)
+
+    def _is_much_nearer(self, arm: ArmState, trial: TrialRecord) -> bool:
+        return not arm.points(arm.space.top) and arm.least_excess < CHEAPER * self._excess(trial)
 
     def _tuning(self, arms: Sequence[ArmState]) -> list[Price | TrainCandidate]:
         return [self._priced(arm, self._probe(arm), 0, arm.to_try) for arm in arms if arm.to_try is not None]
@@ -199,16 +203,16 @@ class Study:
 
     def _best_of(self, arms: Sequence[ArmState]) -> Sequence[Action]:
         """Where quality is made best, each arm is cut as little as the bounds on costs allow."""
-        missing = [arm for arm in arms if not arm.points(arm.space.top)]
-        shares = [(arm, arm.above_failed(arm.largest)) for arm in missing]
+        missing = [arm for arm in arms if not self._within(arm.points(arm.space.top))]
+        shares = [(arm, self._untried(arm, arm.largest)) for arm in missing]
         if steps := [self._priced(arm, share, arm.space.top, arm.chosen) for arm, share in shares if share is not None]:
             return steps
-        trained = [trial for arm in self.arms for trial in arm.points(arm.space.top)]
+        trained = self._within([trial for arm in self.arms for trial in arm.points(arm.space.top)])
         return [self._finish(trained, "every arm was tried") if trained else self.finish("every arm failed")]
 
     def _bisect(self, arms: Sequence[ArmState]) -> Sequence[Action]:
         # An arm that is not followed any more may have the best one all the same.
-        trained = [trial for arm in self.arms if arm.reach for trial in arm.points(arm.space.top)]
+        trained = self._within([trial for arm in self.arms if arm.reach for trial in arm.points(arm.space.top)])
         good = [trial for trial in trained if self._is_assured(trial)]
         best = min((self._cost_of(trial) for trial in good), default=inf)
         open_steps: list[tuple[float, ArmState, float]] = []
@@ -228,8 +232,12 @@ class Study:
         share, done = self._step(arm), arm.points(arm.space.top)
         if share is None:
             return None
-        share = arm.above_failed(share if done else arm.cheaper(share, CHEAPER * best))
-        return None if share is None or any(arm.same_network(share, trial) for trial in done) else share
+        return self._untried(arm, share if done else arm.cheaper(share, CHEAPER * best))
+
+    @staticmethod
+    def _untried(arm: ArmState, share: float) -> float | None:
+        found, done = arm.above_failed(share), arm.points(arm.space.top)
+        return None if found is None or any(arm.same_network(found, trial) for trial in done) else found
 
     def _step(self, arm: ArmState) -> float | None:
         """The share to try next in an arm, or None if it is done."""
@@ -296,6 +304,13 @@ class Study:
         if self.goal.allowed is None or arm.reach is None:
             return 1.0
         return arm.curve(trial.level).assurance(trial.share)
+
+    def _within(self, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """Those that keep the bounds on costs; a measured time may exceed one that the prediction kept."""
+        return [trial for trial in trials if self._excess(trial) <= 1]
+
+    def _excess(self, trial: TrialRecord) -> float:
+        return self._arm(trial).excess(trial)
 
     def _cost_of(self, trial: TrialRecord) -> float:
         return self._arm(trial).cost(trial.share)

@@ -1,24 +1,35 @@
-"""The times of candidates that could win, with records in the place of measurements."""
+"""The times of candidates that could win."""
 
+import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from edgekd.artifact_cache import METRICS
+from edgekd.devices.registry import Device, add_device
 from edgekd.recipe import load_recipe
 from edgekd.search import finalists
 from edgekd.search.finalists import time_files
+from tests.bundle.models import vector_model
+from tests.devices.conftest import sshd as sshd
+from tests.devices.server import Server
+from tests.needs import needs
 from tests.recipe.conftest import SMALL
 
 
 def test_the_faster_of_two_forms_that_has_a_valid_time_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records are in the place of measurements."""
     forms = {"a": ("int8", "float"), "b": ("int8", "float"), "c": ("int8",)}
     times = {"a/int8": (0.5, True), "a/float": (0.4, True), "b/int8": (0.3, True), "b/float": (0.2, False)}
 
     def record(name: str) -> Any:
         ratio, valid = times.get(name, (0.0, False))
-        return SimpleNamespace(latency_vs_reference=SimpleNamespace(ratio=ratio) if ratio else None, valid=valid)
+        against = SimpleNamespace(ratio=ratio) if ratio else None
+        cost = SimpleNamespace(p50=10 * ratio)
+        return SimpleNamespace(latency_vs_reference=against, cost_ms=cost, valid=valid)
 
     def files(folder: Path, _: object) -> list[Path]:
         return [Path("teacher"), *(folder / form for form in forms[str(folder)])]
@@ -29,4 +40,29 @@ def test_the_faster_of_two_forms_that_has_a_valid_time_counts(tmp_path: Path, mo
     path = tmp_path / "recipe.yaml"
     path.write_text(SMALL)
     found = time_files(load_recipe(path), ["a", "b", "c"])
-    assert found == {"a": {"ratio": 0.4, "valid": True}, "b": {"ratio": 0.3, "valid": True}}
+    assert found == {"a": {"ratio": 0.4, "ms": 4.0, "valid": True}, "b": {"ratio": 0.3, "ms": 3.0, "valid": True}}
+
+
+@needs("sshd", "ssh")
+def test_files_are_timed_on_the_device_that_the_budget_is_judged_on(
+    sshd: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
+    add_device(Device("desk", "board", sys.executable, ssh_config=str(sshd.config)))
+    monkeypatch.setattr(finalists, "SECONDS", 0.05)
+    monkeypatch.setattr(finalists, "LAUNCHES", 2)
+    monkeypatch.setattr("edgekd.bench.runner.LONGEST", 1)
+    # Its times need not be valid here, beside other tests.
+    monkeypatch.setattr(finalists, "when_quiet", lambda measure, plan: measure(plan))
+    for name in ("00-teacher-validation-a", "01-quantized-validation-b"):
+        place = tmp_path / "001/exports" / name
+        place.mkdir(parents=True)
+        model = vector_model(place / "model.onnx")
+        about = {"file": model.name, "precision": "float32", "size_bytes": model.stat().st_size, "macs": 1}
+        (place / METRICS).write_text(json.dumps(about))
+    path = tmp_path / "recipe.yaml"
+    path.write_text(SMALL + "targets: [{device: desk}, {device: cpu}]\n")
+    found = time_files(load_recipe(path), [str(tmp_path / "001")])
+    assert list(found) == [str(tmp_path / "001")]
+    [each] = found.values()
+    assert each["ms"] > 0 and 0.2 < each["ratio"] < 5  # of the same network

@@ -1,6 +1,7 @@
 """The driver of a search, with a worker that computes formulas in the place of trainings."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from edgekd.records.candidate_figures import Figures
 from edgekd.report.fit_page import facts, fit_headline
 from edgekd.report.fit_record import read_fit
 from edgekd.search import fit as driver
-from edgekd.search import time_spent
+from edgekd.search import measured_times, time_spent
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
 from edgekd.search.fit import fit
 from edgekd.search.forecast import JOB, MOST_JOB, MOST_TRIALS, TRIALS, Forecast
@@ -62,6 +63,8 @@ class FormulaWorker:
 
     slots = 1
     dies_at: int | None = None
+    # Of the times that are measured, over those that are predicted.
+    slower = 1.0
     jobs: ClassVar[list[str]] = []
 
     def __init__(self, log: Path):
@@ -86,7 +89,8 @@ class FormulaWorker:
         if job == "run":
             return {"result": {}}
         if job == "time":
-            return {"result": {folder: {"ratio": 0.5, "valid": True} for folder in fields["folders"]}}
+            shares = {folder: load_recipe(Path(f"{folder}.yaml")).stages[1].macs for folder in fields["folders"]}
+            return {"result": {name: {"ratio": self.slower * each, "valid": True} for name, each in shares.items()}}
         if Path(fields["recipe"]).parent.name == "trials" and int(Path(fields["recipe"]).stem) == self.dies_at:
             why = "its process was ended by SIGKILL, as the system does where memory runs out"
             return {"error": why, "kind": KILLED}
@@ -122,7 +126,7 @@ def test_killed_anywhere_it_goes_on_with_the_same_decisions(open_recipe: Callabl
     trainings = FormulaWorker.jobs.count("try")
     for number in range(1, len(lines), 17):
         again = tmp_path / f"again-{number}"
-        again.mkdir()
+        shutil.copytree(whole / "trials", again / "trials")
         # The next line was being written.
         (again / "journal.jsonl").write_bytes(b"".join(lines[:number]) + lines[number][:7])
         FormulaWorker.jobs.clear()
@@ -443,6 +447,55 @@ def test_the_winners_recipe_is_whole(open_recipe: Callable[..., Space], tmp_path
     assert recipe == load_recipe(tmp_path / f"fit/trials/{number:03d}.yaml")
 
 
+def within(share: float, slower: float) -> SimpleNamespace:
+    """The report of a run whose latency is bounded by 0.3 of the teacher's."""
+    check = SimpleNamespace(name="latency_ratio", value=slower * share, met=slower * share <= 0.3)
+    return SimpleNamespace(budget=SimpleNamespace(met=check.met, checks=(check,)))
+
+
+TIGHT = ("budget.accuracy_drop=3.0", "budget.latency_ratio=0.3", "objective=accuracy")
+
+
+def test_a_bound_on_time_is_kept_by_measured_times_before_any_test_sample_is_spent(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file takes 6 % longer than predicted, and the largest share within the bound by predictions is 0.29."""
+    monkeypatch.setattr(FormulaWorker, "slower", 1.06)
+    reported = []
+
+    def report(folder: Path) -> SimpleNamespace:
+        reported.append(load_recipe(folder.with_suffix(".yaml")).stages[1].macs)
+        return within(reported[-1], 1.06)
+
+    monkeypatch.setattr(driver, "load_report", report)
+    result = fit(open_recipe(*TIGHT), tmp_path / "fit")
+    assert result.met and result.summary["tested"] == len(reported) == FormulaWorker.jobs.count("run") == 1
+    # The next smaller share that leaves room for an error of 3 %, and not one much smaller.
+    assert 0.95 < reported[0] / (0.97 * 0.3 / 1.06) <= 1
+    [first, second] = StudyLog(tmp_path / "fit/journal.jsonl").of("timed")
+    assert first["ratios"][0] > 0.3 >= second["ratios"][0]
+    assert [first["factors"][0], second["factors"][0]] == [pytest.approx([1.06, 1.06])] * 2
+
+
+def test_a_search_goes_on_from_a_bound_on_time_that_the_winner_s_run_missed(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Times of the finalists are as predicted, and the run, which measures longer, finds 7 % more."""
+    folder, space = tmp_path / "fit", open_recipe(*TIGHT)
+
+    def report(place: Path) -> SimpleNamespace:
+        return within(load_recipe(place.with_suffix(".yaml")).stages[1].macs, 1.07)
+
+    monkeypatch.setattr(driver, "load_report", report)
+    first = fit(space, folder)
+    second = fit(space, folder)
+    assert not first.met and second.met and second.summary["tested"] == 2
+    assert second.summary["winner"]["share"] < first.summary["winner"]["share"]
+    # Nothing is left to do.
+    events = decisions(folder)
+    assert fit(space, folder).met and decisions(folder) == events
+
+
 def test_times_that_are_not_valid_are_neither_used_nor_recorded(
     open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -453,7 +506,7 @@ def test_times_that_are_not_valid_are_neither_used_nor_recorded(
     found: dict[str, Any] = {"error": "the machine is busy"}
     monkeypatch.setattr(search.runner, "run", lambda job, **fields: found)
     said: list[str] = []
-    monkeypatch.setattr(driver.logger, "warning", said.append)
+    monkeypatch.setattr(measured_times.logger, "warning", said.append)
     assert search._fastest(finish).number == 1
     names = [str(folder / f"trials/{number:03d}") for number in (1, 2, 3)]
     times = zip(names, (0.3, 0.2, 0.1), (True, True, False), strict=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgekd.records.candidate_figures import Figures
-from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
+from edgekd.search.arm_state import ArmSpace, ArmState, TimeFactors, TrialRecord, time_factors
 from edgekd.search.goal import LATENCY, SIZE, Goal
 from edgekd.search.study import Finish, Price, Study, TrainCandidate
 from tests.search.simulated import ALLOWED, EPOCHS, Simulation
@@ -174,6 +174,41 @@ def test_the_metric_is_made_best_at_a_share_whose_cost_was_asked_for() -> None:
     # It was within, and as near to the jump as two shares that are one.
     assert action.share in asked and sizes[action.share] <= 0.97 * 0.5
     assert action.share > 0.36
+
+
+def timed(share: float, drop: float = 0.0) -> Figures:
+    return replace(figures(share, drop), ms=2 * share, teacher_ms=2.0)
+
+
+def test_predicted_times_go_by_those_that_were_measured() -> None:
+    prices: dict[float, Figures | None] = {share: timed(share) for share in (0.1, 0.4, 0.9)}
+    assert vars(time_factors(prices, 0.4, 0.42, 0.88)) == pytest.approx({"ratio": 1.05, "ms": 1.1})
+    # Where one of them was not measured it has the other's factor; without a prediction there is none.
+    assert vars(time_factors(prices, 0.4, None, 0.88)) == pytest.approx({"ratio": 1.1, "ms": 1.1})
+    assert time_factors({0.4: figures(0.4)}, 0.4, 0.42, 0.88) is None
+    goal, space = Goal(LATENCY, ALLOWED, {"latency_ratio": 0.5, "latency_ms": 1.0}), ArmSpace("only", 0.1, 0.9)
+    factors = {0.2: TimeFactors(1.0, 1.0), 0.8: TimeFactors(1.21, 1.44)}
+    arm = ArmState(space, goal, prices, timed=factors)
+    # Halfway between two factors on a line of logarithms is the root of their product; beyond them they stay.
+    assert [arm.cost(share) for share in (0.1, 0.4, 0.9)] == pytest.approx([0.1, 0.4 * 1.1, 0.9 * 1.21])
+    assert arm.priced[0.4].ms == pytest.approx(0.8 * 1.2)
+    trial = TrialRecord(1, "only", 0.4, 0, figures(0.4))
+    assert arm.excess(trial) == pytest.approx(max(0.44 / 0.5, 0.96 / 1.0))
+
+
+def test_a_candidate_whose_measured_time_exceeds_the_bound_is_no_winner() -> None:
+    goal, space = Goal(LATENCY, ALLOWED, {"latency_ratio": 0.5}), ArmSpace("only", 0.1, 0.9)
+    prices: dict[float, Figures | None] = {share: timed(share) for share in (0.1, 0.3, 0.48, 0.9)}
+    trials = [TrialRecord(1, "only", 0.48, 0, timed(0.48, 0.001)), TrialRecord(2, "only", 0.3, 0, timed(0.3, 0.02))]
+    factors = {0.48: TimeFactors(1.1, 1.1)}
+    states = [ArmState(space, goal, prices, trials, timed=each) for each in ({}, factors)]
+    assert [Study(goal, [arm]).finish("over").best[0].number for arm in states] == [1, 2]
+    # Where all exceed it, the nearest is the end, and the bound is said.
+    whole, factors = replace(trials[0], share=1.0), {1.0: TimeFactors(1.1, 1.1)}
+    study = Study(goal, [ArmState(ArmSpace("only"), goal, {1.0: timed(0.48)}, [whole], timed=factors)])
+    finish = study.next()
+    assert isinstance(finish, Finish) and [trial.number for trial in finish.best] == [1]
+    assert finish.unreachable == "latency_ratio: 0.5 is asked for, and the nearest student is predicted at 0.528"
 
 
 def test_when_the_time_is_over_a_short_training_that_keeps_the_budget_beats_a_long_one_that_does_not() -> None:

@@ -1,0 +1,104 @@
+"""The measured times of candidates that could win, and how far off they show the predicted ones to be."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekd.log import get_logger
+from edgekd.records.candidate_figures import Figures
+from edgekd.report.schema import Report
+from edgekd.search.arm_state import TimeFactors, TrialRecord, time_factors
+from edgekd.search.folder import TRIALS
+from edgekd.search.jobs import JobRunner, run_timed
+from edgekd.search.study_log import StudyLog
+from edgekd.search.time_spent import TimeSpent
+
+logger = get_logger(__name__)
+
+EVENT, FACTORS = "timed", "factors"
+Prices = Mapping[str, Mapping[float, Figures | None]]
+
+
+@dataclass(frozen=True)
+class MeasuredTime:
+    """The time of a trial over the teacher's, and in milliseconds; either is None where it was not measured."""
+
+    trial: TrialRecord
+    ratio: float | None
+    ms: float | None
+
+
+@dataclass(frozen=True)
+class MeasuredTimes:
+    """The times that the search in ``folder`` has measured, all of them in ``log``."""
+
+    folder: Path
+    log: StudyLog
+    runner: JobRunner
+    clock: TimeSpent
+
+    @property
+    def count(self) -> int:
+        """Return how many measurements there are."""
+        return len(self.log.of(EVENT))
+
+    @property
+    def ratios(self) -> dict[int, float | None]:
+        """Return times over the teacher's by trial. Those of older searches, without predictions, are left out."""
+        known = [entry for entry in self.log.of(EVENT) if FACTORS in entry]
+        return {number: ratio for each in known for number, ratio in zip(each["trials"], each["ratios"], strict=True)}
+
+    @property
+    def factors(self) -> dict[int, TimeFactors]:
+        """Return measured over predicted times by trial, of those that times are predicted for."""
+        known = [entry for entry in self.log.of(EVENT) if FACTORS in entry]
+        pairs = [pair for each in known for pair in zip(each["trials"], each[FACTORS], strict=True)]
+        return {number: TimeFactors(*found) for number, found in pairs if found}
+
+    def measure(self, trials: Sequence[TrialRecord], prices: Prices) -> dict[int, float | None]:
+        """Time the files of ``trials`` in turns, and return their valid times over the teacher's by trial.
+
+        Whole measurements are recorded; others are tried again by the next start.
+
+        Args:
+            prices: figures of untrained networks, by arm and share.
+        """
+        folders = {trial.number: str(self.folder / TRIALS / f"{trial.number:03d}") for trial in trials}
+        recipe = f"{folders[trials[0].number]}.yaml"
+        found = run_timed(self.runner, "time", recipe=recipe, folders=list(folders.values()))
+        records = {number: found.get("result", {}).get(folder, {}) for number, folder in folders.items()}
+        valid = {number: record for number, record in records.items() if record.get("valid")}
+        if len(valid) == len(trials):
+            own = [(trial, valid[trial.number]) for trial in trials]
+            self._record([MeasuredTime(trial, each["ratio"], each.get("ms")) for trial, each in own], prices)
+        elif "error" in found:
+            logger.warning(f"the finalists' times were not measured, predictions choose: {found['error']}")
+        elif any(records.values()):
+            lost = ", ".join(str(number) for number in records if number not in valid)
+            so = "they do not win by it" if valid else "predictions choose"
+            logger.warning(f"of trials {lost} there is no valid time, and {so}; a quieter machine helps")
+        return {number: record["ratio"] for number, record in valid.items()}
+
+    def take_missed(self, winner: TrialRecord, report: Report, prices: Prices) -> None:
+        """Record a time of the winner's run that exceeds its bound, so that the next start goes on from it."""
+        checks = report.budget.checks if report.budget else ()
+        missed = {check.name: check.value for check in checks if not check.met}
+        ratio, ms = missed.get("latency_ratio"), missed.get("latency_ms")
+        last = self.log.last(EVENT) or {}
+        known = [last.get(name) for name in ("trials", "ratios", "ms")] == [[winner.number], [ratio], [ms]]
+        if (ratio or ms) and not known:
+            self._record([MeasuredTime(winner, ratio, ms)], prices)
+
+    def _record(self, measured: Sequence[MeasuredTime], prices: Prices) -> None:
+        found = [time_factors(prices[each.trial.arm], each.trial.share, each.ratio, each.ms) for each in measured]
+        about = {
+            "trials": [each.trial.number for each in measured],
+            "ratios": [each.ratio for each in measured],
+            "ms": [each.ms for each in measured],
+            FACTORS: [[each.ratio, each.ms] if each else None for each in found],
+        }
+        self.log.append(EVENT, **about, spent=round(self.clock.spent, 2))
+        for each, factors in zip(measured, found, strict=True):
+            if each.ratio and factors:
+                words = f"{each.ratio:.3f} of the teacher's time, {factors.ratio:.3g} times what was predicted"
+                logger.info(f"  trial {each.trial.number} takes {words}")
