@@ -90,6 +90,7 @@ class Runtime:
         processor: the kind of processor that it computes on, in messages.
         devices: those of this machine on which a recipe's files are run and timed.
         takes_threads: the number of its threads is the user's choice.
+        takes_precision: the precision of what a model has in float32 is the user's choice; else the file alone says it.
         one_input_remotely: on a device behind SSH it runs networks of one float input alone.
         records_kernels: its sessions record the times of their kernels, by which layers are timed and placed.
         deployment: a sentence for model cards on how a device loads ``{file}``, where it does not load the file itself.
@@ -107,6 +108,7 @@ class Runtime:
     processor: str = "CPU"
     devices: tuple[str, ...] = ()
     takes_threads: bool = True
+    takes_precision: bool = False
     one_input_remotely: bool = False
     records_kernels: bool = False
     deployment: str = ""

@@ -55,7 +55,8 @@ def bench(
         typer.Option(metavar="NAME=N", help="Size of an open dimension; else that of the signature, or 1. Repeatable."),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="float32, float16 or bfloat16, for PyTorch; a file has its own.")
+        str | None,
+        typer.Option(help="float32, bfloat16 or, in PyTorch alone, float16; for PyTorch and OpenVINO."),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for each model.")] = 3.0,
     max_seconds: Annotated[

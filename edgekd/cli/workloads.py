@@ -91,8 +91,11 @@ def workload(
         first, *others = RUNTIMES.values()
         taken = "".join(f", {each.title} {each.loads}" for each in others)
         raise MeasurementError(f"{model} does not run in {runtime}: {first.title} takes {first.loads}{taken}")
-    if precision is not None and not is_network(model):
-        raise MeasurementError(f"{model} has its precision in the file; --precision is for networks of code")
+    if precision is not None and not used.takes_precision:
+        takers = " and ".join(each.title for each in RUNTIMES.values() if each.takes_precision)
+        raise MeasurementError(
+            f"{model} has its precision in the file, and {used.title} computes in no other; --precision is for {takers}"
+        )
     if sizes and (".py:" in model or not (used.runs_networks or ONNX in used.suffixes)):
         raise MeasurementError(f"{model}: --size is for open dimensions of an ONNX file or a stage's folder")
     if used.runs_networks and not used.is_installed:
@@ -104,11 +107,11 @@ def workload(
     path, place = Path(model), place or device
     # A registered device builds what it loads of the ONNX file itself.
     if ONNX not in used.suffixes and not (path.is_dir() and place != device):
-        return Workload(str(existing(path, used)), runtime, device, shape)
+        return Workload(str(existing(path, used)), runtime, device, shape, precision)
     file = str(onnx_file(path, wanted_in(used, device, place)))
     if ONNX not in used.suffixes:
-        return Workload(file, runtime, device, shape)
-    return with_sizes(Workload(file, runtime, device, shape, sizes=sizes or {}))
+        return Workload(file, runtime, device, shape, precision)
+    return with_sizes(Workload(file, runtime, device, shape, precision, sizes=sizes or {}))
 
 
 def artifact(

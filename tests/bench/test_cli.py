@@ -211,7 +211,11 @@ def test_reference_is_measured_once_unless_it_is_alone():
         (["--device", "cuda"], "CUDAExecutionProvider is not in this ONNX Runtime"),
         (["--runtime", "onyx"], "unknown runtime 'onyx'"),
         (["--timeout", 0.05], "was not done when the time limit of 0.05 s was over"),
-        (["--precision", "float16"], "has its precision in the file"),
+        (
+            ["--precision", "bfloat16"],
+            "has its precision in the file, and ONNX Runtime computes in no other; "
+            "--precision is for PyTorch and OpenVINO",
+        ),
         (["--seconds", 2, "--max-seconds", 1], "--max-seconds 1 is less than --seconds 2"),
     ],
 )

@@ -26,6 +26,7 @@ RUNTIME = Runtime(
         _profile("openvino-x86-vnni", channels=16),
     ),
     devices=("cpu",),
+    takes_precision=True,
     records_kernels=True,
     shipped=("session", "recording", "execution"),
 )

@@ -9,4 +9,5 @@ RUNTIME = Runtime(
     loads="a stage folder or path.py:function",
     suffixes=(),
     packages=("torch",),
+    takes_precision=True,
 )

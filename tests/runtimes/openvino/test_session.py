@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from edgekd.bench.profile.trace import Trace
 from edgekd.bench.runtimes import open_session
 from edgekd.errors import MeasurementError
 from edgekd.runtime import RUNTIMES, by_session
+from tests.bench import test_cli as cli
 from tests.bench.conftest import write_model
 
 SIMILAR = 1e-4
@@ -61,6 +63,16 @@ def test_float32_is_float32_unless_asked(light):
     assert opened(light).precision == "f32"
     assert opened(light, precision="bfloat16").precision == "bf16"
     assert "float32 or bfloat16" in refusal(lambda: opened(light, precision="float16"))
+
+
+def test_the_command_times_the_precision_that_is_asked_for(light):
+    quick = ("--runtime", "openvino", "--seconds", 0.1, "--max-seconds", 0.1, "--launches", 1, "--json", "-")
+    done = cli.run(light, *quick, "--precision", "bfloat16")
+    assert done.returncode == 0, done.stderr
+    [row] = json.loads(done.stdout)["models"]
+    assert (row["runtime"], row["precision"]) == ("openvino", "bfloat16")
+    refused = cli.run(light, *quick, "--precision", "float16")
+    assert refused.stderr == "error: OpenVINO computes in float32 or bfloat16 on a CPU, not in float16\n"
 
 
 def test_refusals_say_what_is_wrong(tmp_path, light):
