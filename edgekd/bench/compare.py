@@ -22,6 +22,7 @@ from edgekd.agent.turns import MIN_ROUNDS, take_turns
 from edgekd.bench.records import LatencyRatio, LatencySummary
 from edgekd.bench.undisturbed import paired_costs
 from edgekd.errors import MeasurementError
+from edgekd.machine_lock import timing
 from edgekd.stats.percentiles import percentile, percentile_interval
 from edgekd.stats.ratios import ratio_of_medians
 
@@ -42,10 +43,14 @@ def sample(
     min_runs: int = 30,
     max_runs: int = 100_000,
 ) -> Nanoseconds:
-    """Return the nanoseconds of each call after a warm-up: ``seconds`` of calls, but ``min_runs`` to ``max_runs``."""
-    warm_up(call, warmup_s, warmup_runs)
-    with collector_off():
-        return np.array(collect(call, seconds, min_runs, max_runs), np.int64)
+    """Return the nanoseconds of each call after a warm-up: ``seconds`` of calls, but ``min_runs`` to ``max_runs``.
+
+    No other process of edgekd on this machine times or trains meanwhile: it waits for those that do.
+    """
+    with timing():
+        warm_up(call, warmup_s, warmup_runs)
+        with collector_off():
+            return np.array(collect(call, seconds, min_runs, max_runs), np.int64)
 
 
 def interleave(
@@ -58,19 +63,23 @@ def interleave(
     """Return blocks of each candidate's calls in this process, one per round.
 
     ``seconds`` is the time for each candidate. It is exceeded for the sake of 30 rounds, four times at most.
-    Without ``block_runs`` a block holds as many runs as take about 10 ms.
+    Without ``block_runs`` a block holds as many runs as take about 10 ms. As in :func:`sample`, no other process of
+    edgekd times or trains meanwhile.
     """
     if not callables or seconds <= 0:
         raise MeasurementError("nothing to time: give at least one candidate and more than 0 seconds")
-    before, started = threads_now(), perf_counter_ns()
-    warm = {
-        name: warm_up(call, warmup_s) if block_runs is None else collect(call, 0, 1) for name, call in callables.items()
-    }
-    runs = {name: block_runs or runs_per_block(times) for name, times in warm.items()}
-    pool = Pool(before, perf_counter_ns() - started)
-    blocks = {name: partial(run_block, call, runs[name], len(callables) > 1, pool) for name, call in callables.items()}
-    with collector_off():
-        return take_turns(blocks, seconds, MIN_ROUNDS, random.Random(seed))
+    several = len(callables) > 1
+    with timing():
+        before, started = threads_now(), perf_counter_ns()
+        warm = {
+            name: warm_up(call, warmup_s) if block_runs is None else collect(call, 0, 1)
+            for name, call in callables.items()
+        }
+        runs = {name: block_runs or runs_per_block(times) for name, times in warm.items()}
+        pool = Pool(before, perf_counter_ns() - started)
+        blocks = {name: partial(run_block, call, runs[name], several, pool) for name, call in callables.items()}
+        with collector_off():
+            return take_turns(blocks, seconds, MIN_ROUNDS, random.Random(seed))
 
 
 def summarise(samples: NDArray[Any] | Sequence[TimedBlock]) -> LatencySummary:

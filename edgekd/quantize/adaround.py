@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgekd.errors import ModelError
+from edgekd.machine_lock import training
 from edgekd.progress import track
 from edgekd.quantize.calibration import checked_batches, float_copy, freeze_calibrated
 from edgekd.quantize.fake_quant import WeightedLayer, weighted_layers
@@ -80,13 +81,14 @@ def adaround(
     layers = [layer for layer in weighted_layers(graph) if layer.layer not in skipped]
     quantised, reference = LayerwiseForward(graph, samples), LayerwiseForward(float_copy(graph), samples)
     done = []
-    for layer in track(layers, "rounding weights", len(layers)):
-        name, weight = layer.node.name, graph.get_parameter(layer.weight_name).detach()
-        pairs = zip(quantised.inputs(name), reference.outputs(name, keep=True), strict=True)
-        product = MatrixProduct.of(layer.node, weight)
-        wanted = min(positions, LARGEST_SAMPLE // product.rows(weight)[:, 0].numel())
-        columns, targets = _sample(product, pairs, wanted / sum(len(each[0]) for each in samples), search.seed)
-        done.append(_round(layer, graph, columns, targets, search))
+    with training():
+        for layer in track(layers, "rounding weights", len(layers)):
+            name, weight = layer.node.name, graph.get_parameter(layer.weight_name).detach()
+            pairs = zip(quantised.inputs(name), reference.outputs(name, keep=True), strict=True)
+            product = MatrixProduct.of(layer.node, weight)
+            wanted = min(positions, LARGEST_SAMPLE // product.rows(weight)[:, 0].numel())
+            columns, targets = _sample(product, pairs, wanted / sum(len(each[0]) for each in samples), search.seed)
+            done.append(_round(layer, graph, columns, targets, search))
     return AdaRound(tuple(done), skipped)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from edgekd.machine_lock import training
 from edgekd.progress import track
 from edgekd.quantize.calibration import checked_batches, float_copy, freeze_calibrated
 from edgekd.quantize.fake_quant import WeightedLayer, weighted_layers
@@ -47,12 +48,13 @@ def correct_biases(graph: GraphModule, batches: Iterable[Inputs]) -> BiasCorrect
     layers = [layer for layer in weighted_layers(graph) if layer.layer not in skipped]
     quantised, reference = LayerwiseForward(graph, samples), LayerwiseForward(float_copy(graph), samples)
     shifts: dict[str, Tensor] = {}
-    for layer in track(layers, "correcting biases", len(layers)):
-        name, axis = layer.node.name, _channel_axis(layer)
-        shift = _mean(reference.outputs(name, keep=True), axis) - _mean(quantised.outputs(name), axis)
-        bias = graph.get_parameter(str(layer.bias_name))
-        bias.copy_(bias.double() + shift)
-        shifts[layer.layer] = shift.to(bias.dtype)
+    with training():
+        for layer in track(layers, "correcting biases", len(layers)):
+            name, axis = layer.node.name, _channel_axis(layer)
+            shift = _mean(reference.outputs(name, keep=True), axis) - _mean(quantised.outputs(name), axis)
+            bias = graph.get_parameter(str(layer.bias_name))
+            bias.copy_(bias.double() + shift)
+            shifts[layer.layer] = shift.to(bias.dtype)
     return BiasCorrection(shifts, skipped)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Interpreter, Node
 
+from edgekd.machine_lock import give_way
 from edgekd.tasks.tensors import Inputs, arguments_of
 
 
@@ -65,6 +66,7 @@ class LayerwiseForward:
 
     @torch.no_grad()
     def _value(self, run: Interpreter, node: Node) -> Tensor:
+        give_way()
         constants = self._constants(node)
         for constant in constants:
             run.env[constant] = run.run_node(constant)

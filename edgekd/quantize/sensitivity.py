@@ -1,6 +1,6 @@
 """Sensitivity of a network to the quantisation of single layers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,20 +51,24 @@ def sensitivities(
     arguments = [arguments_of(inputs) for inputs in batches]
     layers = [layer for layer in weighted_layers(graph) if layer.weight_fake_quant is not None]
     with as_float(graph), training():
-        reference = [graph(*inputs) for inputs in arguments]
+        reference = list(_outputs(graph, arguments))
         if divergence is of_classes and not all(isinstance(each, Tensor) for each in reference):
             raise ModelError(
                 "the graph gives several outputs: say how far they are apart (divergence=lambda ours, reference: ...)"
             )
         found = []
         for layer in track(layers, "sensitivity of layers", len(layers)):
-            give_way()
             _enable(graph, modules_of(layer))
-            total = sum(
-                divergence(graph(*inputs), exact).sum() for inputs, exact in zip(arguments, reference, strict=True)
-            )
+            outputs = _outputs(graph, arguments)
+            total = sum(divergence(ours, exact).sum() for ours, exact in zip(outputs, reference, strict=True))
             found.append(LayerSensitivity(layer.layer, float(total) / sum(len(inputs[0]) for inputs in arguments)))
     return sorted(found, key=lambda each: -each.divergence)
+
+
+def _outputs(graph: GraphModule, batches: Iterable[Sequence[Tensor]]) -> Iterator[Any]:
+    for inputs in batches:
+        give_way()
+        yield graph(*inputs)
 
 
 def keep_in_float(graph: GraphModule, layer: str) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from edgekd.errors import ModelError
+from edgekd.machine_lock import give_way, training
 from edgekd.prune.group_members import GroupMember
 from edgekd.prune.registry import Gradients
 from edgekd.tasks.tensors import Inputs, arguments_of
@@ -55,7 +56,8 @@ def collect_gradients(network: nn.Module, batches: Batches | None, loss: Loss, k
         for parameter in network.parameters():
             parameter.grad = None
             parameter.requires_grad_(parameter.is_floating_point())
-        means = _means(network, batches, loss, kind)
+        with training():
+            means = _means(network, batches, loss, kind)
         for parameter, mean in means.items():
             if kind == "batch":
                 parameter.grad = mean
@@ -127,6 +129,7 @@ def _means(network: nn.Module, batches: Batches, loss: Loss, kind: Gradients) ->
         for start in range(0, count, size):
             some, some_labels = tree_map(itemgetter(slice(start, start + size)), batch)
             gradients = _gradients(network, some, some_labels, loss, list(sums))
+            give_way()
             for total, gradient in zip(sums.values(), gradients, strict=True):
                 if gradient is not None:
                     total += gradient.square() if kind == "sample" else size * gradient
