@@ -23,14 +23,15 @@ class TimedBlock(NamedTuple):
     Attributes:
         ns: wall nanoseconds of each.
         lost_ns: how long others ran in the main thread's place, in the block.
-        waited_ns: how long threads of the runtime's pool waited for a processor, all together.
+        waited_ns: how long threads of the runtime's pool waited for a processor, all together; None where the system
+            does not say it, and then nothing of ``lost_ns`` either.
         switches: how often a thread of the process was preempted.
         pool: how many threads the runtime's pool has beside the main one.
     """
 
     ns: list[int]
     lost_ns: int = 0
-    waited_ns: int = 0
+    waited_ns: int | None = 0
     switches: int = 0
     pool: int = 0
 
@@ -48,7 +49,10 @@ def run_block(call: Call, runs: int, settle: bool = False, pool: Pool | None = N
     lost = waiting.lost_ns(sum(times))
     switches = involuntary_switches() - switches
     waited = (pool.waited_ns() if pool else 0) - waited
-    return TimedBlock(times, lost, waited, switches, len(pool.threads) if pool else 0)
+    if pool and pool.is_hidden:
+        # The main thread waits for the pool, which looks like time that others took.
+        return TimedBlock(times, 0, None, switches, pool.size)
+    return TimedBlock(times, lost, waited, switches, pool.size if pool else 0)
 
 
 def runs_per_block(warm_times: Sequence[int]) -> int:

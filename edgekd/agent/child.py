@@ -143,11 +143,13 @@ class Served:
         wall = perf_counter_ns() - started
         lost = waiting.lost_ns(wall)
         self.pool = Pool(before, wall, self.cpus)
+        if self.pool.is_hidden:
+            return {"times": times, "shield": False}
         if not self.pool.threads:
             return {"times": times, "shield": lost / wall > TAKEN_FROM_ONE and self.pool.is_privileged}
         with self.pool.at_work(alone=False):
             settled = run_block(self.session.run, len(times), pool=self.pool)
-        taken = max(lost / wall, (settled.lost_ns + settled.waited_ns) / sum(settled.ns))
+        taken = max(lost / wall, (settled.lost_ns + (settled.waited_ns or 0)) / sum(settled.ns))
         return {"times": times, "shield": taken > TAKEN_FROM_POOL and self.pool.is_privileged}
 
     def block(self, runs: int, settle: bool, shielded: bool = False) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import os
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import perf_counter, sleep, thread_time_ns
-from typing import TYPE_CHECKING
+from time import perf_counter, process_time_ns, sleep, thread_time_ns
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ class Waiting:
         """Return the part of ``wall_ns`` in which others ran in this thread's place.
 
         A thread that never waits of its own accord was not running for one reason alone. Of one that does, the kernel
-        counts how long it waited for a processor.
+        counts how long it waited for a processor. Where it counts neither, the thread is taken not to wait.
         """
         off = max(0, wall_ns - (thread_time_ns() - self._cpu))
         if voluntary_switches() == self._voluntary:
@@ -67,12 +67,21 @@ def schedule(thread: int) -> tuple[int, int]:
         return 0, 0
 
 
-def threads_now() -> dict[int, int]:
-    """Return the nanoseconds that each thread of this process has run."""
+class ThreadTimes(NamedTuple):
+    """Nanoseconds that threads of this process have run: ``each`` that the kernel shows, and all but this one."""
+
+    each: dict[int, int]
+    others: int
+
+
+def threads_now() -> ThreadTimes:
+    """Return the nanoseconds that the threads of this process have run."""
+    others = process_time_ns() - thread_time_ns()
     try:
-        return {int(entry): schedule(int(entry))[0] for entry in os.listdir(TASKS)}  # noqa: PTH208 (a third of the time)
+        entries = os.listdir(TASKS)  # noqa: PTH208 (a third of the time)
     except OSError:
-        return {}
+        entries = []
+    return ThreadTimes({int(entry): schedule(int(entry))[0] for entry in entries}, others)
 
 
 class Pool:
@@ -81,14 +90,23 @@ class Pool:
     Args:
         before: :func:`threads_now` before a warm-up that took ``wall_ns``: threads that worked in it are the pool.
         cpus: the CPUs that this process is pinned to.
+
+    Attributes:
+        is_hidden: there are such threads, and the system says of none how long it ran and waited.
     """
 
-    def __init__(self, before: dict[int, int], wall_ns: int, cpus: Sequence[int] = ()):
-        main = threading.get_native_id()
-        worked = {thread: ns - before.get(thread, 0) for thread, ns in threads_now().items() if thread != main}
-        self.threads = [thread for thread, ns in sorted(worked.items()) if ns > WORKING * wall_ns]
+    def __init__(self, before: ThreadTimes, wall_ns: int, cpus: Sequence[int] = ()):
+        main, now, least = threading.get_native_id(), threads_now(), WORKING * wall_ns
+        worked = {thread: ns - before.each.get(thread, 0) for thread, ns in now.each.items() if thread != main}
+        self.threads = [thread for thread, ns in sorted(worked.items()) if ns > least]
+        self.is_hidden = not schedule(main)[0] and now.others - before.others > least
         self.cpus = list(cpus)
         self.is_privileged = set_policy([main], "SCHED_RR") and set_policy([main], "SCHED_OTHER")
+
+    @property
+    def size(self) -> int:
+        """Return the number of threads; 1 stands for those that are hidden."""
+        return len(self.threads) or int(self.is_hidden)
 
     def waited_ns(self) -> int:
         """Return how long the pool's threads have been ready to run and waited for a processor, all together."""

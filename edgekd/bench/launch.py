@@ -72,10 +72,11 @@ def rounds_of(rounds: dict[str, Sequence[Event]]) -> dict[str, list[TimedBlock]]
 
 
 def block_of(event: Event) -> TimedBlock:
+    waited = event["waited_ns"]
     return TimedBlock(
         nanoseconds(event["ns"]).tolist(),
         integer(event["lost_ns"], "lost time in nanoseconds", 0, DAY_NS),
-        integer(event["waited_ns"], "waiting time in nanoseconds", 0, DAY_NS * CPUS),
+        None if waited is None else integer(waited, "waiting time in nanoseconds", 0, DAY_NS * CPUS),
         integer(event["switches"], "a count of switches", 0, SWITCHES),
         integer(event["pool"], "a count of threads", 0, CPUS),
     )

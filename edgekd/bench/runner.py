@@ -9,7 +9,6 @@ from edgekd.agent.clock import is_steady
 from edgekd.agent.cpus import usable_cpus
 from edgekd.agent.turns import MIN_ROUNDS
 from edgekd.bench.compare import summarise
-from edgekd.bench.environment import busy_warnings, governor_warnings, share_of, throttle_warnings
 from edgekd.bench.events import reading_response
 from edgekd.bench.launch import Launch, launch_of
 from edgekd.bench.local_agent import AgentJob, LocalJob, TimeLimitError
@@ -22,6 +21,7 @@ from edgekd.bench.records import (
     MeasurementWarning,
 )
 from edgekd.bench.runtimes import session_place
+from edgekd.bench.surroundings import surroundings_warnings
 from edgekd.bench.undisturbed import MOST_TAKEN, Samples, costs, paired_costs, taken_share
 from edgekd.bench.validity import OTHERS_TOOK_TIME
 from edgekd.errors import MeasurementError
@@ -267,21 +267,6 @@ def time_limit_warnings(plan: Plan, launches: Sequence[Launch]) -> list[Measurem
     few = f", and a ratio has no interval under {MIN_LAUNCHES}" if len(launches) < MIN_LAUNCHES else ""
     message = f"the time limit left {len(launches)} of {plan.launches} launches{few}; raise --timeout"
     return [MeasurementWarning("time_limit", message)]
-
-
-def surroundings_warnings(launches: Sequence[Launch]) -> list[MeasurementWarning]:
-    """Warn of what else the machine did, in all launches together: one is too short for the kernel's ticks."""
-    governors = sorted({launch.governor for launch in launches if launch.governor})
-    taken = np.sum([launch.taken for launch in launches], axis=0)
-    return [
-        *(warning for each in governors for warning in governor_warnings(each)),
-        *(busy_warnings(share_of(taken)) if taken.any() else [neighbours_not_seen()]),
-        *throttle_warnings(sum(launch.throttle_events for launch in launches)),
-    ]
-
-
-def neighbours_not_seen() -> MeasurementWarning:
-    return MeasurementWarning("neighbours_not_seen", "what else ran meanwhile cannot be seen on this system")
 
 
 def sample_warnings(launches: Sequence[Launch], name: str) -> list[MeasurementWarning]:

@@ -30,12 +30,15 @@ def undisturbed(block: TimedBlock) -> Samples | None:
 
     Without a pool of threads the time that others took is known, and is taken from the longest inferences first: none
     was shorter for being preempted. With a pool, a thread that waits holds up others, which find something else to do
-    or spin: the inferences of such a block count only where few of them can have been hit.
+    or spin: the inferences of such a block count only where few of them can have been hit. Where the system says
+    nothing of the pool, they all count, and :mod:`edgekd.bench.runner` warns.
     """
     times = np.array(block.ns, np.float64)
     total = float(times.sum())
     if not block.pool:
         return levelled(times, block.lost_ns) if block.lost_ns <= MOST_LOST * total else None
+    if block.waited_ns is None:
+        return times
     taken = block.lost_ns + block.waited_ns
     if taken <= NEGLIGIBLE * total:
         return times

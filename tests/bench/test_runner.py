@@ -17,7 +17,8 @@ import pytest
 from edgekd.agent.blocks import TimedBlock
 from edgekd.bench import LatencyRecord, Plan, Workload, measure, runner
 from edgekd.bench.launch import Launch
-from edgekd.bench.runner import affordable, is_enough, machine_warnings, sample_warnings, surroundings_warnings
+from edgekd.bench.runner import affordable, is_enough, machine_warnings, sample_warnings
+from edgekd.bench.surroundings import surroundings_warnings
 from edgekd.errors import DisturbedError, MeasurementError
 
 from .conftest import write_model
@@ -253,6 +254,19 @@ def test_a_neighbour_on_the_measured_cpu_counts_however_large_the_machine():
     assert (
         surroundings_warnings([launch(a=1.0)] * 3 + [replace(beside, taken=np.array([[2.0, 0.1], [1.0, 0.1]]))]) == []
     )
+
+
+def test_several_threads_of_which_the_system_says_nothing(records):
+    """Their costs hold what others took: valid with a warning where these are not seen, or are seen to do little."""
+    unseen = replace(launch(a=1.0), rounds={"a": [TimedBlock([1_000_000] * 60, waited_ns=None, pool=1)] * 4})
+    [warning] = surroundings_warnings([launch(a=1.0), unseen])
+    assert warning.code == "neighbours_not_seen" and "how long threads wait" in warning.message
+    nobody = replace(unseen, taken=np.zeros((2, 2)))
+    assert {warning.code for warning in surroundings_warnings([nobody])} == {"neighbours_not_seen"}
+    warnings = surroundings_warnings([replace(unseen, taken=np.array([[2.0, 0.4], [1.0, 0.1]]))])
+    assert [warning.code for warning in warnings] == ["busy_neighbour", "others_took_time"]
+    assert "others kept 20% of the CPUs busy" in warnings[1].message
+    assert not replace(records["light"], warnings=tuple(warnings)).valid
 
 
 def test_files_that_fix_different_batches_are_not_compared(light, tmp_path):

@@ -52,6 +52,11 @@ def test_threads_that_wait_for_each_other_count_where_few_inferences_were_hit():
     assert undisturbed(TimedBlock([18 * MS], waited_ns=8 * MS, switches=3, pool=1)) is None
 
 
+def test_where_the_system_says_nothing_of_the_threads_wall_times_are_all_there_is():
+    times = [300_000] * 32 + [4 * MS]
+    assert undisturbed(TimedBlock(times, waited_ns=None, switches=9, pool=1)).tolist() == times
+
+
 def test_a_round_counts_where_both_do():
     clean, hit = TimedBlock([9 * MS], pool=1), TimedBlock([18 * MS], waited_ns=8 * MS, pool=1)
     ours, theirs = paired_costs([clean, hit, clean, clean], [clean, clean, hit, clean])

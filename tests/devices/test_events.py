@@ -147,7 +147,12 @@ def changed(event: dict, path: str, value: object) -> dict:
 
 
 def test_what_can_be_is_taken():
-    assert latency.measure_on_device(Told(LAUNCH, DONE), PLAN, probe=probe.parse_probe(Device("desk", "board"), FACTS))
+    desk = probe.parse_probe(Device("desk", "board"), FACTS)
+    hidden = {**BLOCK, "waited_ns": None, "pool": 1}
+    for block, is_warned in ((BLOCK, False), (hidden, True)):
+        told = Told(changed(LAUNCH, "rounds.a", [block] * 30), DONE)
+        warnings = latency.measure_on_device(told, PLAN, probe=desk)["a"].warnings
+        assert ("neighbours_not_seen" in [warning.code for warning in warnings]) == is_warned
     assert probe.probe_remote(Told(FACTS)).facts.cores == 4
 
 

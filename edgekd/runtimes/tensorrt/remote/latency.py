@@ -15,7 +15,8 @@ from edgekd.bench.events import Event, ResponseError, integer, number, reading_r
 from edgekd.bench.launch import Launch
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import EnergyRecord, LatencyRecord, MeasurementWarning
-from edgekd.bench.runner import default_timeout_s, neighbours_not_seen, vs_reference
+from edgekd.bench.runner import default_timeout_s, vs_reference
+from edgekd.bench.surroundings import neighbours_not_seen
 from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
 from edgekd.devices.jetson.rails import rails_of
 from edgekd.devices.jetson.tegrastats import parse_tegrastats

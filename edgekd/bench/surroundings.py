@@ -1,0 +1,44 @@
+"""What a machine did while models were timed, and what of that nobody saw, as warnings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgekd.bench.environment import BUSY_SHARE, busy_warnings, governor_warnings, share_of, throttle_warnings
+from edgekd.bench.launch import Launch
+from edgekd.bench.records import MeasurementWarning
+from edgekd.bench.validity import OTHERS_TOOK_TIME
+
+
+def surroundings_warnings(launches: Sequence[Launch]) -> list[MeasurementWarning]:
+    """Warn of what else the machine did, in all launches together: one is too short for the kernel's ticks."""
+    governors = sorted({launch.governor for launch in launches if launch.governor})
+    taken = np.sum([launch.taken for launch in launches], axis=0)
+    share = share_of(taken) if taken.any() else None
+    return [
+        *(warning for each in governors for warning in governor_warnings(each)),
+        *([neighbours_not_seen()] if share is None else busy_warnings(share)),
+        *hidden_pool_warnings(launches, share),
+        *throttle_warnings(sum(launch.throttle_events for launch in launches)),
+    ]
+
+
+def neighbours_not_seen(message: str = "what else ran meanwhile cannot be seen on this system") -> MeasurementWarning:
+    return MeasurementWarning("neighbours_not_seen", message)
+
+
+def hidden_pool_warnings(launches: Sequence[Launch], share: float | None) -> list[MeasurementWarning]:
+    """Warn where the system does not say how long the threads of a pool waited for a processor.
+
+    Costs then hold what others took, which is known to be little where they used a small ``share`` of the CPUs.
+    """
+    blocks = (block for launch in launches for rounds in launch.rounds.values() for block in rounds)
+    if all(block.waited_ns is not None for block in blocks):
+        return []
+    if share is not None and share > BUSY_SHARE:
+        message = (
+            f"others kept {share:.0%} of the CPUs busy, and this system does not say what they took of several threads: "
+            "stop them, or measure on 1 thread"
+        )
+        return [MeasurementWarning(OTHERS_TOOK_TIME, message)]
+    return [neighbours_not_seen("this system does not say how long threads wait: what others took of them is in costs")]
