@@ -101,7 +101,7 @@ class Pool:
         self.threads = [thread for thread, ns in sorted(worked.items()) if ns > least]
         self.is_hidden = not schedule(main)[0] and now.others - before.others > least
         self.cpus = list(cpus)
-        self.is_privileged = set_policy([main], "SCHED_RR") and set_policy([main], "SCHED_OTHER")
+        self.is_privileged = set_policy([main], "SCHED_RR") and set_policy([main], "SCHED_OTHER") and may_leave_idle()
 
     @property
     def size(self) -> int:
@@ -156,6 +156,18 @@ def is_running(thread: int) -> bool:
 def pin(thread: int, cpus: Sequence[int]) -> None:
     with suppress(OSError):  # the thread has ended
         os.sched_setaffinity(thread, cpus)
+
+
+def may_leave_idle() -> bool:
+    """Tell whether an idle thread may become an ordinary one again, which takes another privilege than real time."""
+    end = threading.Event()
+    # It sleeps meanwhile: nobody waits for it if it is to stay idle.
+    thread = threading.Thread(target=end.wait, daemon=True)
+    thread.start()
+    tried = [thread.native_id or 0]
+    permitted = set_policy(tried, "SCHED_IDLE") and set_policy(tried, "SCHED_OTHER")
+    end.set()
+    return permitted
 
 
 def set_policy(threads: Sequence[int], policy: str) -> bool:

@@ -1,7 +1,10 @@
 """Threads of a measured process, as systems show them that count much, little, or nothing."""
 
 import hashlib
+import os
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -76,3 +79,41 @@ def test_of_one_thread_the_time_off_the_processor_is_known_everywhere(request, s
     pool, block = block_of(work)
     assert (pool.is_hidden, block.pool, block.waited_ns) == (False, 0, 0)
     assert 0 <= block.lost_ns <= sum(block.ns)
+
+
+# Root gives its privileges away, but those that are named: of real time, and of so much below the usual nice value.
+LIMITED = """
+import os, resource, sys
+from edgekd.agent.threads import Pool, threads_now
+resource.setrlimit(resource.RLIMIT_RTPRIO, (1, 1))
+resource.setrlimit(resource.RLIMIT_NICE, (int(sys.argv[1]),) * 2)
+os.setresuid(65534, 65534, 65534)
+print(Pool(threads_now(), 1).is_privileged)
+"""
+
+
+def test_a_pool_that_could_not_leave_its_idle_policy_never_gets_it():
+    """Linux lets an idle thread become an ordinary one only where its nice value might be lowered to the usual one."""
+
+    def is_privileged(nice: int) -> str:
+        words = [sys.executable, "-c", LIMITED, str(nice)]
+        return subprocess.run(words, capture_output=True, text=True).stdout.strip()
+
+    if is_privileged(20) != "True":
+        pytest.skip("nobody here may grant real-time priority alone")
+    assert is_privileged(0) == "False"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="threads have no policies here")
+@pytest.mark.parametrize("may_lower_nice", [True, False])
+def test_that_rule_on_a_test_double_of_the_kernel(monkeypatch, may_lower_nice):
+    policies: dict[int, int] = {}
+
+    def set_policy(thread: int, policy: int, _: object) -> None:
+        if policies.get(thread) == os.SCHED_IDLE != policy and not may_lower_nice:
+            raise PermissionError(1, "Operation not permitted")
+        policies[thread] = policy
+
+    monkeypatch.setattr(os, "sched_setscheduler", set_policy)
+    assert Pool(threads_now(), 1).is_privileged == may_lower_nice
+    assert policies[threading.get_native_id()] == os.SCHED_OTHER
