@@ -403,7 +403,7 @@ class Devices(Kind):
                                   "nvpmodel": "NV Power Mode: MAXN\n0", "rails": [{"in1_label": "VDD_IN"}]}}],
             "latency": [{"event": "launch", "opened": {"a": about}, "rounds": {"a": [block] * 30}, "shielded": None,
                          "transfers": {"a": {}}, "taken": [[1000, 20], [500, 10]], "throttled": 0,
-                         "governor": "performance"}] * 2,
+                         "governor": "performance", "gpu": []}] * 2,
             "rows": [{"event": "rows", "model": "a", "first": first, "shape": [1, 2], "data": "AAAAAAAAAAA="}
                      for first in range(3)],
             "turns": [{"event": "turns", "turns": [[block, block]] * 5, "events": {"a": [kernel]}}],

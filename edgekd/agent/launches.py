@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgekd.agent.blocks import runs_per_block
 from edgekd.agent.child import Child
 from edgekd.agent.cpus import Neighbours, governor, quietest, throttle_events
+from edgekd.agent.gpu import others_on
 from edgekd.agent.turns import take_turns
 
 if TYPE_CHECKING:
@@ -60,25 +61,33 @@ def run_launch(
         opened = {name: load(name, child, request, doing) for name, child in children.items()}
         warm = {name: warmed_up(name, child, request["warmup_s"], doing) for name, child in children.items()}
         shield, several = any(each["shield"] for each in warm.values()), len(children) > 1
-        neighbours, throttled = Neighbours([child.pid for child in children.values()], cpus), throttle_events()
+        pids = [child.pid for child in children.values()]
+        gpu = [others_on(pids)] if on_gpu(request) else []
+        neighbours, throttled = Neighbours(pids, cpus), throttle_events()
         turns = {
             name: Turn(child, runs_per_block(warm[name]["times"]), several, shield) for name, child in children.items()
         }
         doing(", ".join(children), "a block of inferences")
         take_turns(turns, request["seconds"], request["rounds"], order)
         taken, events = neighbours.taken(), throttle_events() - throttled
+        gpu += [others_on(pids)] if gpu else []
         transfers = {}
         for name, child in children.items():
             doing(name, "the copies to and from the device")
             transfers[name] = child.ask("transfers", seconds=request["warmup_s"])
         return {
             "opened": opened, "transfers": transfers, "taken": taken, "throttled": events, "governor": governor(),
+            "gpu": gpu,
             "rounds": {name: turn.plain for name, turn in turns.items()},
             "shielded": {name: turn.shielded for name, turn in turns.items()} if shield else None,
         }  # fmt: skip
     finally:
         for child in children.values():
             child.end()
+
+
+def on_gpu(request: dict[str, Any]) -> bool:
+    return any(model["workload"]["device"] != "cpu" for model in request["models"].values())
 
 
 def load(name: str, child: Child, request: dict[str, Any], doing: Say) -> dict[str, Any]:

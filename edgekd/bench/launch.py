@@ -14,6 +14,7 @@ from edgekd.bench.records import SessionInfo
 CPUS = 1 << 16
 TICKS = 1 << 53
 SWITCHES = 1 << 40
+PROCESSES = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Launch:
         shielded: blocks in turns at real-time priority; None where nothing calls for that or the kernel does not
             permit it.
         governor: the frequency governors in use.
+        gpu: for models on a GPU, how many other processes had it before and after; None where that cannot be seen.
     """
 
     opened: dict[str, SessionInfo]
@@ -38,6 +40,7 @@ class Launch:
     throttle_events: int = 0
     shielded: dict[str, list[TimedBlock]] | None = None
     governor: str | None = None
+    gpu: Sequence[int | None] = ()
 
     @property
     def costing(self) -> dict[str, list[TimedBlock]]:
@@ -61,6 +64,7 @@ def launch_of(event: Event, plan: Plan) -> Launch:
         throttle_events=integer(event["throttled"], "a count of throttling"),
         shielded=None if event["shielded"] is None else rounds_of({name: event["shielded"][name] for name in names}),
         governor=None if event["governor"] is None else text(event["governor"], "the governor"),
+        gpu=[None if each is None else integer(each, "a count of processes", 0, PROCESSES) for each in event["gpu"]],
     )
 
 

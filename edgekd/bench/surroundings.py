@@ -19,6 +19,7 @@ def surroundings_warnings(launches: Sequence[Launch]) -> list[MeasurementWarning
         *(warning for each in governors for warning in governor_warnings(each)),
         *([neighbours_not_seen()] if share is None else busy_warnings(share)),
         *hidden_pool_warnings(launches, share),
+        *gpu_warnings(launches),
         *throttle_warnings(sum(launch.throttle_events for launch in launches)),
     ]
 
@@ -42,3 +43,15 @@ def hidden_pool_warnings(launches: Sequence[Launch], share: float | None) -> lis
         )
         return [MeasurementWarning(OTHERS_TOOK_TIME, message)]
     return [neighbours_not_seen("this system does not say how long threads wait: what others took of them is in costs")]
+
+
+def gpu_warnings(launches: Sequence[Launch]) -> list[MeasurementWarning]:
+    """Warn of a GPU that other processes have, or may have: what they compute there is in no figure."""
+    seen = [others for launch in launches for others in launch.gpu]
+    if None in seen:
+        return [neighbours_not_seen("what else ran on the GPU meanwhile cannot be seen on this system")]
+    most = max((others for others in seen if others), default=0)
+    if not most:
+        return []
+    have = "another process has" if most == 1 else f"{most} other processes have"
+    return [neighbours_not_seen(f"{have} the GPU: what ran there meanwhile cannot be seen")]

@@ -269,6 +269,20 @@ def test_several_threads_of_which_the_system_says_nothing(records):
     assert not replace(records["light"], warnings=tuple(warnings)).valid
 
 
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([0, 0], []),
+        ([0, 1], ["another process has the GPU: what ran there meanwhile cannot be seen"]),
+        ([3, 2], ["3 other processes have the GPU: what ran there meanwhile cannot be seen"]),
+        ([0, None], ["what else ran on the GPU meanwhile cannot be seen on this system"]),
+    ],
+)
+def test_a_gpu_that_others_have_is_warned_of(others, said):
+    warnings = surroundings_warnings([launch(a=1.0), replace(launch(a=1.0), gpu=others)])
+    assert [(warning.code, warning.message) for warning in warnings] == [("neighbours_not_seen", each) for each in said]
+
+
 def test_files_that_fix_different_batches_are_not_compared(light, tmp_path):
     fixed = write_model(tmp_path / "fixed.onnx", width=8, shape=[4, 8])
     with pytest.raises(MeasurementError, match=r"different batches \(light 1, fixed1 4\)"):
@@ -283,7 +297,7 @@ def test_a_plan_survives_json(light):
 def sent(rounds: dict[str, list[TimedBlock]]) -> dict[str, Any]:
     about = {"load_ms": 1.0, "first_ms": 1.0, "batch": 1, "cpus": None, "providers": []}
     return {
-        **{"event": "launch", "shielded": None, "taken": QUIET.tolist(), "throttled": 0, "governor": None},
+        **{"event": "launch", "shielded": None, "taken": QUIET.tolist(), "throttled": 0, "governor": None, "gpu": []},
         **{"opened": dict.fromkeys(rounds, about), "transfers": {name: {} for name in rounds}},
         "rounds": {name: [block.to_json() for block in blocks] for name, blocks in rounds.items()},
     }

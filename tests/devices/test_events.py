@@ -35,6 +35,7 @@ LAUNCH = {
     "throttled": 0,
     "taken": [[1000, 20], [500, 10]],
     "governor": "performance",
+    "gpu": [],
 }
 FACTS = {
     "event": "device",
@@ -177,6 +178,7 @@ def test_what_can_be_is_taken():
         ("transfers", {}),
         ("transfers.a", {"in": [0]}),
         ("throttled", -1),
+        ("gpu", [-1]),
         ("rounds", None),
         ("opened", {}),
         ("opened.a.load_ms", -1),

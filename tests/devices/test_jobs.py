@@ -102,7 +102,7 @@ def test_what_a_device_says_of_itself_meanwhile(remote, files, taken, governor, 
     about = {"load_ms": 1.0, "first_ms": 1.0, "batch": 1, "cpus": [0], "providers": []}
     block = {"ns": [1000] * 3, "lost_ns": 0, "waited_ns": 0, "switches": 0, "pool": 0}
     launch = {
-        **{"event": "launch", "shielded": None, "throttled": 0, "taken": taken, "governor": governor},
+        **{"event": "launch", "shielded": None, "throttled": 0, "taken": taken, "governor": governor, "gpu": []},
         **{"opened": dict.fromkeys(files, about), "transfers": {name: {} for name in files}},
         "rounds": {name: [block] * 5 for name in files},
     }
