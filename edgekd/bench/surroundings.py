@@ -38,8 +38,8 @@ def hidden_pool_warnings(launches: Sequence[Launch], share: float | None) -> lis
         return []
     if share is not None and share > BUSY_SHARE:
         message = (
-            f"others kept {share:.0%} of the CPUs busy, and this system does not say what they took of several threads: "
-            "stop them, or measure on 1 thread"
+            f"others kept {share:.0%} of the CPUs busy, and this system does not say what they took of several "
+            "threads: stop them, or measure on 1 thread"
         )
         return [MeasurementWarning(OTHERS_TOOK_TIME, message)]
     return [neighbours_not_seen("this system does not say how long threads wait: what others took of them is in costs")]

@@ -6,7 +6,19 @@ from typing import NamedTuple
 
 from edgekd.errors import EdgekdError
 from edgekd.formatting import ABSENT, exceeds, format_distinct, in_hundredths
-from edgekd.gate.question import RETRAIN, Judge, Question, amounts, confidently, decimals, missing, shown, signed, worse
+from edgekd.gate.question import (
+    RETRAIN,
+    Judge,
+    Question,
+    amounts,
+    confidently,
+    decimals,
+    missing,
+    shown,
+    signed,
+    value_of,
+    worse,
+)
 from edgekd.gate.row import TimeRatio
 from edgekd.gate.rules import is_share
 from edgekd.gate.verdict import Finding
@@ -59,8 +71,9 @@ def latency_ratio(question: Question) -> Finding:
 
 
 def not_measured(question: Question) -> Finding:
-    """Return the finding of a ratio that was to be measured, where other processes left none."""
-    values = (format_distinct([question.figures()[0].ratio], decimals, 4)[0], ABSENT)
+    """Return the finding of a time that was to be measured, where other processes left none."""
+    before = value_of(question.figures()[0])
+    values = (ABSENT if before is None else shown(question.metric, before)[0], ABSENT)
     return question.finding("warn", values, f"not measured: {trouble(question)}", MEASURE)
 
 
@@ -135,14 +148,27 @@ def precision(question: Question) -> Finding:
 
 @METRICS.register("latency_ms")
 def latency_ms(question: Question) -> Finding:
-    """Judge the milliseconds of an inference; what is not valid warns, where it is not far beyond what is allowed."""
-    found, (before, after) = counted(question), question.figures()
-    valid = question.baseline.valid and question.current.valid
-    if found.level != "fail" or valid or after is None or after >= DISTURBANCE * before:
+    """Judge the milliseconds of an inference; what is not valid warns.
+
+    It fails only where even the least that the cost may be is far beyond. A latency is as long as others make it.
+    """
+    if question.figures()[1] is None:
+        return not_measured(question) if question.current.why_invalid else missing(question)
+    found = counted(question)
+    if found.level != "fail" or is_certain(question):
         return found
     return question.finding(
         "warn", (found.baseline, found.current), f"not measured: {found.what}; {trouble(question)}", MEASURE
     )
+
+
+def is_certain(question: Question) -> bool:
+    """Tell whether a disturbance cannot be why the milliseconds differ."""
+    before, after = question.baseline, question.current
+    if before.valid and after.valid:
+        return True
+    least = None if before.cost_ms is None else after.cost_at_least_ms
+    return least is not None and least >= DISTURBANCE * question.figures()[0]
 
 
 @METRICS.register("size_bytes", "params", "macs", "int8_coverage")

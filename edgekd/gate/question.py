@@ -27,10 +27,12 @@ class Question:
     def figures(self) -> tuple[Any, Any]:
         """Return the metric before and now, each None if it was not measured.
 
-        Milliseconds are costs, or the latencies of both if the baseline has no cost.
+        Milliseconds are costs, or the latencies of both if one of the two has no cost; but a run that lost its cost to
+        other processes was not measured.
         """
-        if self.metric == "latency_ms" and self.baseline.cost_ms is not None and self.current.cost_ms is not None:
-            return self.baseline.cost_ms, self.current.cost_ms
+        before, after = self.baseline.cost_ms, self.current.cost_ms
+        if self.metric == "latency_ms" and before is not None and (after is not None or self.current.why_invalid):
+            return before, after
         return self.baseline.figure(self.metric), self.current.figure(self.metric)
 
     def finding(self, level: Level, values: Sequence[str], what: str, advice: str = "") -> Finding:

@@ -69,7 +69,8 @@ class GateRow:
         evidence: a file with what other metrics need of each sample.
         kept: both of these as they are compared, by metric.
         built_for_device: the devices that a file by emulation is for; baselines of before do not have it.
-        latency_ms: the latency as a user saw it; ``cost_ms`` is without what other processes took.
+        latency_ms: the latency as a user saw it; ``cost_ms`` is without what other processes took, and of a run
+            ``cost_at_least_ms`` the lower end of its interval.
         latency_vs_baseline: a run's alone: later runs are timed against the file of a baseline.
         valid: whether its times were measured as they should be; ``why_invalid`` says why not, of a run.
     """
@@ -97,6 +98,7 @@ class GateRow:
     latency_vs_baseline: BaselineRatio | None = None
     valid: bool = True
     why_invalid: str | None = field(default=None, compare=False)
+    cost_at_least_ms: float | None = field(default=None, compare=False)
     kept: Mapping[str, Evidence] = field(default_factory=dict, compare=False)
 
     @property
@@ -126,6 +128,7 @@ class GateRow:
             latency_ratio=ratio,
             valid=ratio is None or ratio.valid,
             why_invalid=None,
+            cost_at_least_ms=None,
             teacher=None if row.get("teacher") is None else TeacherFigures.from_json(row["teacher"], metrics),
             latency_vs_baseline=None,
         )
@@ -140,7 +143,7 @@ class GateRow:
     ) -> "GateRow":
         """Read the row of a report, whose shape was checked, with the ``teacher``'s row at the same place."""
         valid = row.get("valid", True) is not False
-        ratio = ratio_of(TimeRatio, row.get("latency_vs_teacher"), valid=valid)
+        ratio, cost = ratio_of(TimeRatio, row.get("latency_vs_teacher"), valid=valid), row.get("cost_ms") or {}
         return build_record(
             cls,
             row,
@@ -148,7 +151,8 @@ class GateRow:
             evidence=_evidence(row, metrics),
             kept=kept,
             latency_ms=(row.get("latency_ms") or {}).get("p50"),
-            cost_ms=(row.get("cost_ms") or {}).get("p50"),
+            cost_ms=cost.get("p50"),
+            cost_at_least_ms=(cost.get("ci95_p50") or [None])[0],
             valid=valid,
             why_invalid=None if valid else _why_invalid(row),
             latency_ratio=ratio,
@@ -159,7 +163,7 @@ class GateRow:
     def to_json(self) -> dict[str, Any]:
         """Return the row as a baseline holds it."""
         found = {name: value for name, value in _flat(self).items() if value is not None}
-        for name in ("latency_vs_baseline", "valid", "why_invalid", "kept"):
+        for name in ("latency_vs_baseline", "valid", "why_invalid", "cost_at_least_ms", "kept"):
             found.pop(name, None)
         return found | {
             name: found[name].to_json() for name in found if name in ("evidence", "latency_ratio", "teacher")

@@ -111,8 +111,11 @@ def test_a_ratio_that_others_left_none_of_is_not_measured_but_one_that_is_gone_i
 
 
 def test_milliseconds_are_costs_where_both_have_them(run_folder, tmp_path):
-    def cost(p50):
-        return {"p50": p50, "rounds": 30, "of": 30, "taken": 0.3}
+    def cost(p50, *ends):
+        return {"p50": p50, "rounds": 30, "of": 30, "taken": 0.3, **({"ci95_p50": ends} if ends else {})}
+
+    def disturbed(name, **times):
+        return run_folder(name, valid=False, warnings=[TAKEN], latency_vs_teacher=None, **times)
 
     def found(before, now, **changed):
         policy = Policy.of({"metrics": {"latency_ms": {"level": "fail", "relative": 0.1}}})
@@ -124,9 +127,20 @@ def test_milliseconds_are_costs_where_both_have_them(run_folder, tmp_path):
     busy = run_folder("busy", cost_ms=cost(0.2), latency_ms={"p50": 0.39, "n": 1000})
     assert json.loads(path.read_text())["rows"]["cpu, onnxruntime, 1 thread"]["cost_ms"] == 0.19
     assert found(load_subject(path), busy) == ("ok", "0.190", "0.200")
-    assert found(load_subject(run_folder("older")), busy)[0] == "fail"
-    unclear = run_folder("unclear", latency_ms={"p50": 0.39, "n": 1000}, valid=False, warnings=[TAKEN])
-    assert found(load_subject(path), unclear) == ("warn", "0.200", "0.390")
+    assert "cost_at_least_ms" not in path.read_text()
+    older = load_subject(run_folder("older"))
+    assert found(older, busy)[0] == "fail"
+    gone = run_folder("gone", latency_ms=None, latency_vs_teacher=None)
+    assert found(load_subject(path), gone) == ("fail", "0.200", "–")
+    # A latency is what others make it, however far it is beyond.
+    for name, p50, shown in (("unclear", 0.39, "0.390"), ("vast", 9.0, "9.00")):
+        unclear = disturbed(name, latency_ms={"p50": p50, "n": 1000})
+        assert found(load_subject(path), unclear) == ("warn", "0.190", "–")
+        assert found(older, unclear) == ("warn", "0.200", shown)
+    for name, now, level in (("far", cost(0.6, 0.5, 0.7), "fail"), ("wide", cost(0.6, 0.3, 0.9), "warn")):
+        slower = disturbed(name, cost_ms=now, latency_ms={"p50": 0.9, "n": 1000})
+        assert found(load_subject(path), slower) == (level, "0.190", "0.600")
+    assert found(load_subject(path), disturbed("unsure", cost_ms=cost(0.6)))[0] == "warn"
 
 
 def test_the_costs_must_agree_with_the_ratio_where_both_are_known(run_folder):
