@@ -269,12 +269,17 @@ def time_limit_warnings(plan: Plan, launches: Sequence[Launch]) -> list[Measurem
     return [MeasurementWarning("time_limit", message)]
 
 
+def too_few_samples(launches: Sequence[Launch], name: str) -> list[MeasurementWarning]:
+    """Warn of fewer rounds than a median and a ratio need, however many inferences are in them."""
+    rounds = sum(len(launch.costing[name]) for launch in launches)
+    if rounds >= MIN_ROUNDS:
+        return []
+    message = f"{rounds} rounds in the time given, {MIN_ROUNDS} are needed; give more --seconds"
+    return [MeasurementWarning("too_few_samples", message)]
+
+
 def sample_warnings(launches: Sequence[Launch], name: str) -> list[MeasurementWarning]:
-    rounds, blocks = sum(len(launch.costing[name]) for launch in launches), costs_of(launches, name)
-    warnings = []
-    if rounds < MIN_ROUNDS:
-        message = f"{rounds} rounds in the time given, {MIN_ROUNDS} are needed; give more --seconds"
-        warnings.append(MeasurementWarning("too_few_samples", message))
+    blocks, warnings = costs_of(launches, name), too_few_samples(launches, name)
     if not blocks:
         return warnings
     spread = relative_spread(np.concatenate(blocks))

@@ -20,7 +20,7 @@ from edgekd.devices.registry import Device, add_device
 from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.runtimes.tensorrt.remote.engines import TIME_ENGINES, build_requests, builder_of, engine_of
-from edgekd.runtimes.tensorrt.remote.latency import Run, energy_of
+from edgekd.runtimes.tensorrt.remote.latency import Run, energy_of, record, run_launches
 from edgekd.runtimes.tensorrt.trtexec.output import Query
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.multilabel import Multilabel
@@ -275,6 +275,17 @@ def test_power_is_that_of_the_queries_that_count():
     assert energy is not None and energy.watts == pytest.approx(1.0)
     assert energy.joules == pytest.approx(0.2 / 3)
     assert energy_of([replace(run, power=power[:10]), replace(run, began=None, power=power)]) is None
+
+
+@pytest.mark.parametrize(("launches", "valid"), [(1, False), (7, False), (8, True)])
+def test_launches_that_were_cut_leave_too_few_rounds_however_many_queries(launches, valid):
+    """As of other runtimes: a launch of eight is four rounds, and 30 are needed."""
+    asked = Plan({"large": Workload("large.onnx", "tensorrt")}, launches=8)
+    queries = [Query(2.0, 2.0, 0.0, 0.0, 0.1, float(start)) for start in range(50)]
+    runs = [("large", Run(queries, None, [], [], ({}, {})))] * launches
+    found = record(asked, "large", runs, run_launches(runs, asked), "TensorRT 10.3.0", 1, {}, ())
+    assert (found.latency_ms.n, found.valid) == (50 * launches, valid)
+    assert ["too_few_samples"] * (not valid) == [warning.code for warning in found.warnings]
 
 
 @pytest.mark.parametrize(

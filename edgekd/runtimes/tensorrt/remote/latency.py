@@ -15,7 +15,7 @@ from edgekd.bench.events import Event, ResponseError, integer, number, reading_r
 from edgekd.bench.launch import Launch
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import EnergyRecord, LatencyRecord, MeasurementWarning
-from edgekd.bench.runner import default_timeout_s, vs_reference
+from edgekd.bench.runner import default_timeout_s, too_few_samples, vs_reference
 from edgekd.bench.surroundings import neighbours_not_seen
 from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
 from edgekd.devices.jetson.rails import rails_of
@@ -219,18 +219,8 @@ def record(
         device="cuda",
         latency_vs_reference=vs_reference(plan, launches, name),
         energy=energy_of(own),
-        warnings=(*warnings, *too_few_queries(queries), *query_warnings(queries), *throttling(own, limits)),
+        warnings=(*warnings, *too_few_samples(launches, name), *query_warnings(queries), *throttling(own, limits)),
     )
-
-
-def too_few_queries(queries: Sequence[Query]) -> list[MeasurementWarning]:
-    if len(queries) >= MIN_ROUNDS:
-        return []
-    return [
-        MeasurementWarning(
-            "too_few_samples", f"{len(queries)} queries in the time given, {MIN_ROUNDS} are needed; more --seconds"
-        )
-    ]
 
 
 def energy_of(runs: Sequence[Run]) -> EnergyRecord | None:
