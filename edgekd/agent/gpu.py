@@ -17,6 +17,11 @@ def asked(question: str, figures: str) -> str | None:
     return output_of([NVIDIA_SMI, f"--query-{question}={figures}", "--format=csv,noheader"], succeeds=True)
 
 
+def names() -> str | None:
+    """Return the names of all GPUs, a line each; None where there is none."""
+    return asked("gpu", "name")
+
+
 def others_on(ours: Sequence[int]) -> int | None:
     """Return how many other processes have the GPUs that the processes ``ours`` compute on.
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgekd.agent import gpu
 from edgekd.agent.cpus import usable_cpus
 from edgekd.agent.lines import one_line
 from edgekd.agent.rails import rail_folders, texts
@@ -38,7 +39,7 @@ def machine() -> dict[str, Any]:
         "kernel": platform.release(),
         "board": system_text("/proc/device-tree/model"),
         "cpu": cpu_model(),
-        "gpu": output_of(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], succeeds=True),
+        "gpu": gpu.names(),
         "cores": len(usable_cpus()),
         "governor": system_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "memory_bytes": total,

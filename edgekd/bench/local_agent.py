@@ -1,6 +1,7 @@
 """The agent on this machine: a process that this one talks to through a pipe, as to a device's through SSH."""
 
 import json
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from edgekd.errors import DisturbedError, MeasurementError
 from edgekd.pipes import FloodError, Lines, SlowError
 
 GRACE_S = 2.0
+NUMBERED = re.compile(r"^\d+\.onnx:? ")
 
 
 class TimeLimitError(DisturbedError):
@@ -103,9 +105,12 @@ class LocalJob:
 
 
 def failure(event: Event) -> str:
-    """Return the message of a job that failed. A refusal names its file; a process that died is named here."""
-    why, model = str(event["why"]), event.get("model")
-    return f"{model}: {why}" if model and why.startswith("the measuring process") else why
+    """Return why a job failed, with its model in front where the message does not name it.
+
+    On a device the model's file has a number for its name, which says nothing here.
+    """
+    model, why = event.get("model"), NUMBERED.sub("", str(event.get("why")))
+    return f"{model}: {why}" if model and str(model) not in why else why
 
 
 def ask_once(

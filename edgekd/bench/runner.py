@@ -21,7 +21,7 @@ from edgekd.bench.records import (
     MeasurementWarning,
 )
 from edgekd.bench.runtimes import session_place
-from edgekd.bench.surroundings import surroundings_warnings
+from edgekd.bench.surroundings import surroundings_warnings, too_few_cpus
 from edgekd.bench.undisturbed import MOST_TAKEN, Samples, costs, paired_costs, taken_share
 from edgekd.bench.validity import OTHERS_TOOK_TIME
 from edgekd.errors import MeasurementError
@@ -66,7 +66,7 @@ def measure(plan: Plan, timeout_s: float | None = None, progress: ProgressHook =
         except TimeLimitError:
             if not launches:
                 raise
-    machine = machine_warnings(plan.threads)
+    machine = too_few_cpus(plan.threads, len(usable_cpus()))
     return {name: record(plan, name, launches, machine) for name in plan.workloads}
 
 
@@ -251,14 +251,6 @@ def transfers_of(launches: Sequence[Launch], name: str) -> dict[str, LatencySumm
     if not ways:
         return None
     return {way: summarise(np.concatenate([launch.transfers[name][way] for launch in launches])) for way in ways}
-
-
-def machine_warnings(threads: int) -> list[MeasurementWarning]:
-    usable = len(usable_cpus())
-    if threads <= usable:
-        return []
-    message = f"{threads} threads shared {usable} CPUs: this is not their speed; lower --threads"
-    return [MeasurementWarning("too_few_cpus", message)]
 
 
 def time_limit_warnings(plan: Plan, launches: Sequence[Launch]) -> list[MeasurementWarning]:

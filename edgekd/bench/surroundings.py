@@ -55,3 +55,11 @@ def gpu_warnings(launches: Sequence[Launch]) -> list[MeasurementWarning]:
         return []
     have = "another process has" if most == 1 else f"{most} other processes have"
     return [neighbours_not_seen(f"{have} the GPU: what ran there meanwhile cannot be seen")]
+
+
+def too_few_cpus(threads: int, cpus: int) -> list[MeasurementWarning]:
+    """Warn of more threads than the CPUs of the machine that they are timed on."""
+    if threads <= cpus:
+        return []
+    message = f"{threads} threads shared {cpus} CPUs: this is not their speed; lower --threads"
+    return [MeasurementWarning("too_few_cpus", message)]

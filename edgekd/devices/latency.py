@@ -11,6 +11,7 @@ from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import LatencyRecord, MeasurementWarning
 from edgekd.bench.runner import default_timeout_s, record, request_of, run_launches
 from edgekd.bench.runtimes import session_place
+from edgekd.bench.surroundings import too_few_cpus
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
@@ -34,7 +35,7 @@ def measure_on_device(
     """
     models = push_models(remote, plan)
     probe = probe or probe_remote(remote)
-    warnings = [*device_warnings(probe), *too_few_cpus(probe, plan.threads)]
+    warnings = [*device_warnings(probe), *too_few_cpus(plan.threads, probe.facts.cores)]
     launches: list[Launch] = []
     with remote.job(request_of(plan, models), timeout_s or default_timeout_s(plan)) as job:
         try:
@@ -90,14 +91,6 @@ def device_warnings(probe: Probe) -> list[MeasurementWarning]:
     if probe.in_other_mode:
         warnings.append(MeasurementWarning("other_power_mode", f"{device.name}: {probe.in_other_mode}"))
     return warnings
-
-
-def too_few_cpus(probe: Probe, threads: int) -> list[MeasurementWarning]:
-    cores = probe.facts.cores
-    if threads <= cores:
-        return []
-    message = f"{threads} threads shared {cores} cores: this is not their speed; lower --threads"
-    return [MeasurementWarning("too_few_cpus", message)]
 
 
 def interleave_on_device(remote: Remote, turns: InterleavedRuns, timeout_s: float = INTERLEAVING_S) -> InterleavedTimes:

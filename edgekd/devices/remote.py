@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgekd import strict_json
 from edgekd.bench.events import Event, ResponseError
+from edgekd.bench.local_agent import failure
 from edgekd.devices.agent_archive import agent_archive
 from edgekd.devices.registry import Device, replace_command
 from edgekd.devices.ssh import Ssh
@@ -139,9 +140,3 @@ class RemoteJob:
 
     def _unexpected(self, line: bytes) -> DeviceError:
         return DeviceError(unexpected_output(self._device.name, line[:1000].decode(errors="replace").strip()))
-
-
-def failure(event: Event) -> str:
-    """Return why a job failed, with the model whose file it was in the place of the file's name there."""
-    model, why = event.get("model"), re.sub(r"^\d+\.onnx:? ", "", str(event.get("why")))
-    return f"{model}: {why}" if model else why

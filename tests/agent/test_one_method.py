@@ -36,10 +36,31 @@ FUNCTIONS = {
     "agent/cpus.py": ("governor", "pin_to", "pinned_to", "quietest", "throttle_events", "usable_cpus"),
     "agent/turns.py": ("take_turns",),
     "bench/compare.py": ("ratio_to", "summarise"),
-    "bench/runner.py": ("is_decided", "is_enough", "is_narrow"),
+    "bench/runner.py": ("is_decided", "is_enough", "is_narrow", "too_few_samples"),
+    "bench/surroundings.py": ("neighbours_not_seen", "surroundings_warnings", "too_few_cpus"),
     "bench/undisturbed.py": ("costs", "levelled", "paired_costs", "undisturbed"),
     "stats/percentiles.py": ("percentile", "percentile_interval", "relative_spread"),
     "stats/ratios.py": ("ratio_of_medians", "ratio_over_launches", "stretched"),
+}
+# Functions of one name in several places, and why they are no doubles; parts of runtimes have one name in each.
+NAMESAKES = {
+    "check": "a release of trtexec, and a rule of the linter",
+    "describe": "lines of text on a device, on layers of a DLA, and on those of an engine",
+    "engine_for": "an engine in a cache here, and the request for one on a device",
+    "keep": "rows of predictions, and a file in the cache there",
+    "main": "programs",
+    "memory": "of a machine, as it says it and in words; and the most that a model takes",
+    "number": "checked in what a device sends, and read from a file of its sensors",
+    "one_line": "the message of any error, and the last sentence of a runtime's own",
+    "open_sizes": "the size of each open dimension, and the three that an engine is built for",
+    "packages": "of the processor, of Python here, and of Python there, in words",
+    "probe": "the facts of a machine, and the way to ask a device for them",
+    "read": "a cache of rates, and an ONNX file",
+    "record": "what launches say of a model, and the events of a profile",
+    "request_of": "the job of launches, and that of inferences in turns",
+    "run_launches": "where models run, and where their records arrive: from the agent, or from trtexec",
+    "sample": "copies to and from a GPU, and calls in this process",
+    "transfers_of": "read from what the agent sends, and summarised",
 }
 CLOCKS = {
     "bench/compare.py": "how long all warm-ups took, by which the runtime's threads are known",
@@ -81,6 +102,32 @@ def places() -> dict[str, list[str]]:
 def test_each_stands_once(places, table):
     expected = {name: [place] for place, names in table.items() for name in names}
     assert {name: places.get(name) for name in expected} == expected
+
+
+def test_no_function_stands_twice():
+    found: dict[str, list[Path]] = {}
+    for path in (each for room in ROOMS for each in sorted((HOUSE / room).rglob("*.py"))):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(path)
+    doubles = {name for name, paths in found.items() if len(paths) > 1 and not are_parts_of_runtimes(paths)}
+    assert doubles == set(NAMESAKES)
+
+
+def are_parts_of_runtimes(paths: list[Path]) -> bool:
+    runtimes = [path.relative_to(HOUSE).parts[1] for path in paths if path.is_relative_to(HOUSE / "runtimes")]
+    return len(set(runtimes)) == len(paths)
+
+
+def test_a_warning_is_given_by_one_rule():
+    found: dict[str, list[str]] = {}
+    for path in HOUSE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id="MeasurementWarning"), args=[ast.Constant(value=str(code)), *_]):
+                    found.setdefault(code, []).append(path.relative_to(HOUSE).as_posix())
+    assert {code: places for code, places in found.items() if len(places) > 1} == {}
+    assert {"too_few_cpus", "too_few_samples", "neighbours_not_seen"} <= set(found)
 
 
 def files_with(pattern: str) -> set[str]:

@@ -17,8 +17,8 @@ import pytest
 from edgekd.agent.blocks import TimedBlock
 from edgekd.bench import LatencyRecord, Plan, Workload, measure, runner
 from edgekd.bench.launch import Launch
-from edgekd.bench.runner import affordable, is_enough, machine_warnings, sample_warnings
-from edgekd.bench.surroundings import surroundings_warnings
+from edgekd.bench.runner import affordable, is_enough, sample_warnings
+from edgekd.bench.surroundings import surroundings_warnings, too_few_cpus
 from edgekd.errors import DisturbedError, MeasurementError
 
 from .conftest import write_model
@@ -237,8 +237,9 @@ def test_warnings_by_code():
 
 
 def test_more_threads_than_cpus_is_not_valid(records):
-    crowded = replace(records["light"], warnings=tuple(machine_warnings(10_000)))
-    assert "too_few_cpus" in [warning.code for warning in crowded.warnings]
+    assert too_few_cpus(4, 4) == []
+    crowded = replace(records["light"], warnings=tuple(too_few_cpus(5, 4)))
+    assert [warning.code for warning in crowded.warnings] == ["too_few_cpus"]
     assert not crowded.valid
 
 

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
+from edgekd.devices.local import probe_local
 from edgekd.devices.probe import clock_ahead, describe, parse_probe, probe
-from edgekd.devices.registry import Device
+from edgekd.devices.registry import LOCAL, Device
+from edgekd.errors import DeviceError
 from tests.cli.conftest import edgekd  # noqa: F401
 from tests.devices.fake_jetson import FakeJetson
 from tests.devices.server import Server
@@ -96,6 +98,18 @@ def test_a_mode_that_is_wanted_must_be_seen():
     for wanted, fits in (("15W", True), ("MODE_15W", True), ("2", True), ("30W", False)):
         found = parse_probe(Device("desk", "x", power_mode=wanted), {**FACTS, **said})
         assert (found.in_other_mode is None) == fits
+
+
+def test_this_machines_gpu_is_the_first_that_its_driver_knows(tmp_path, monkeypatch):
+    """By a test double of the driver's program."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho NVIDIA H200\necho NVIDIA T4\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert describe(probe_local(LOCAL["cuda"]))[0] == "cuda: NVIDIA H200"
+    program.write_text("#!/bin/sh\nexit 9\n")
+    with pytest.raises(DeviceError, match="this machine has no GPU that nvidia-smi knows"):
+        probe_local(LOCAL["cuda"])
 
 
 def test_a_clock_is_wrong_only_outside_what_was_waited():

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgekd.agent.inputs import values
 from edgekd.agent.session import Session
 from edgekd.errors import MeasurementError
 from edgekd.runtimes.pytorch.session import copy, provider
@@ -83,7 +85,7 @@ class TensorRTSession(Session):
         return bool(self.workload.args.get("cuda_graph", False))
 
     def place_inputs(self, seed: int) -> None:
-        random = torch.Generator().manual_seed(seed)
+        random = np.random.default_rng(seed)
         names, inputs = self.names, self.input_names
         for name in inputs:
             self._set_shape(name, first=name == inputs[0])
@@ -117,7 +119,7 @@ class TensorRTSession(Session):
                 "give another --shape or --batch"
             )
 
-    def _buffer(self, name: str, random: torch.Generator) -> Tensor:
+    def _buffer(self, name: str, random: np.random.Generator) -> Tensor:
         shape = tuple(self.context.get_tensor_shape(name))
         kind = self.engine.get_tensor_dtype(name).name
         vectorized = self.engine.get_tensor_vectorized_dim(name) != -1
@@ -127,7 +129,7 @@ class TensorRTSession(Session):
                 f"{self.workload.model}: tensor {name!r} is {what}, which edgekd cannot make; build the engine with "
                 f"linear inputs and outputs of fixed shape in one of {', '.join(DTYPES)}"
             )
-        tensor = values(shape, DTYPES[kind], random).to(self.device)
+        tensor = drawn(shape, DTYPES[kind], random).to(self.device)
         self._bind(name, tensor)
         return tensor
 
@@ -207,13 +209,10 @@ def wanted_shape(model: str, name: str, own: Sequence[int], given: Sequence[int]
     return tuple(shape)
 
 
-def values(shape: tuple[int, ...], dtype: torch.dtype, random: torch.Generator) -> Tensor:
-    """Return random values for a float or 8-bit type, and zeros (a valid index of anything) for others."""
-    if dtype.is_floating_point:
-        return torch.rand(shape, generator=random).to(dtype)
-    if dtype in (torch.int8, torch.uint8):
-        return torch.randint(0, 128, shape, generator=random, dtype=dtype)
-    return torch.zeros(shape, dtype=dtype)
+def drawn(shape: tuple[int, ...], dtype: torch.dtype, random: np.random.Generator) -> Tensor:
+    """Return a tensor of the values that a file's input of that type is given; NumPy does not have all of the types."""
+    known = np.float32 if dtype.is_floating_point else str(dtype).removeprefix("torch.")
+    return torch.from_numpy(np.asarray(values(shape, np.dtype(known), random))).to(dtype)
 
 
 SESSION = TensorRTSession

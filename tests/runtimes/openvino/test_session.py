@@ -72,7 +72,7 @@ def test_the_command_times_the_precision_that_is_asked_for(light):
     [row] = json.loads(done.stdout)["models"]
     assert (row["runtime"], row["precision"]) == ("openvino", "bfloat16")
     refused = cli.run(light, *quick, "--precision", "float16")
-    assert refused.stderr == "error: OpenVINO computes in float32 or bfloat16 on a CPU, not in float16\n"
+    assert refused.stderr == f"error: {light}: OpenVINO computes in float32 or bfloat16 on a CPU, not in float16\n"
 
 
 def test_refusals_say_what_is_wrong(tmp_path, light):

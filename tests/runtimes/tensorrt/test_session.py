@@ -1,6 +1,7 @@
 import json
 from importlib import import_module
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ from edgekd.bench.runtimes import open_session
 from edgekd.errors import MeasurementError
 from edgekd.runtimes.tensorrt import PACKAGES, errors_of, library
 from edgekd.runtimes.tensorrt.profile import join, parse_layers, profile
-from edgekd.runtimes.tensorrt.session import DTYPES, values, wanted_shape
+from edgekd.runtimes.tensorrt.session import DTYPES, drawn, wanted_shape
 
 # After the inspector's schema of each release; TensorRT's own output cannot be had without a GPU.
 CONV = {
@@ -101,8 +102,18 @@ def test_shapes_that_stay_open_are_refused(own, given, batch, words):
 
 @pytest.mark.parametrize("dtype", DTYPES.values())
 def test_values_of_every_type(dtype):
-    made = values((2, 3), dtype, torch.Generator().manual_seed(0))
-    assert (made.shape, made.dtype) == ((2, 3), dtype)
+    """Those that the same input of an ONNX file is given; zeros where they may be indices."""
+    for shape in ((40, 3), ()):
+        made = drawn(shape, dtype, np.random.default_rng(0))
+        assert (made.shape, made.dtype) == (shape, dtype)
+    made = drawn((40, 3), dtype, np.random.default_rng(0))
+    if dtype.is_floating_point:
+        expected = np.random.default_rng(0).random((40, 3), np.float32)
+        assert torch.equal(made, torch.from_numpy(expected).to(dtype)) and 0 <= made.min() < made.max() <= 1
+    else:
+        is_8_bit = dtype in (torch.int8, torch.uint8)
+        low, high = int(made.min()), int(made.max())
+        assert low >= 0 and (100 < high < 128 if is_8_bit else high == 0)
 
 
 def test_an_engine_on_the_cpu_is_refused(tmp_path):
