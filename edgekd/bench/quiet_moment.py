@@ -48,8 +48,9 @@ def all_known(times: InterleavedTimes, runs: InterleavedRuns) -> bool:
 
 
 def repeated(measure: Callable[[], T], is_disturbed: Callable[[T], bool]) -> T:
-    started = time.monotonic()
     found, said = measure(), False
+    # The first measurement may have waited for others that time, and taken long itself.
+    started = time.monotonic()
     while is_disturbed(found) and time.monotonic() - started + PAUSE_S < PATIENCE_S:
         if not said:
             logger.info(f"  others take the processors: measuring again until they rest, for {PATIENCE_S:g} s at most")

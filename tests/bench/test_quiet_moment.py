@@ -1,5 +1,7 @@
 """Measurements that go on until others rest, on made-up records."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,19 @@ def test_a_quiet_moment_is_waited_for_and_that_is_logged_once(capsys: pytest.Cap
     assert (
         capsys.readouterr().err == "  others take the processors: measuring again until they rest, for 60 s at most\n"
     )
+
+
+def test_patience_begins_with_the_first_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which may have taken longer than that, and waited for the lock before."""
+    monkeypatch.setattr(quiet_moment, "PATIENCE_S", 0.05)
+    coming = [record("others_took_time"), record()]
+
+    def measured(plan: Plan) -> dict[str, LatencyRecord]:
+        time.sleep(0.1)
+        return {"file": coming.pop(0)}
+
+    assert when_quiet(measured, PLAN)["file"].valid
+    assert coming == []
 
 
 def test_without_a_quiet_moment_the_last_records_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
