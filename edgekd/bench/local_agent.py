@@ -35,14 +35,17 @@ class AgentJob(Protocol):
 class LocalJob:
     """A job of an agent on this machine, which is ended with the ``with`` block.
 
+    Args:
+        waited_s: what of ``timeout_s`` is over already.
+
     Raises:
         TimeLimitError: ``timeout_s`` are over; it says what was being done.
         DisturbedError: a process of it was killed, as the system does where memory runs out.
         MeasurementError: the job failed, or its process died.
     """
 
-    def __init__(self, request: Mapping[str, Any], timeout_s: float):
-        self._timeout_s, self._end = timeout_s, monotonic() + timeout_s
+    def __init__(self, request: Mapping[str, Any], timeout_s: float, waited_s: float = 0.0):
+        self._timeout_s, self._end = timeout_s, monotonic() + timeout_s - waited_s
         self._doing = (", ".join(request.get("models", ())) or request.get("name", "this machine"), "starting")
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(

@@ -1,6 +1,7 @@
 """Measurement plans carried out by an agent: launches until the results are clear, and what they come to."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def measure(plan: Plan, timeout_s: float | None = None, progress: ProgressHook =
     """Measure the plan's workloads on this machine, and their ratios to the reference.
 
     ``progress`` receives the launches as they are finished and passes them on, for a progress bar. When ``timeout_s``
-    is over after the first launch, what was measured so far counts.
+    is over after the first launch, what was measured so far counts. Waiting for other processes is a part of it.
 
     Raises:
         MeasurementError: a model does not load or run, a process dies, or there is no launch within ``timeout_s``.
@@ -59,13 +60,16 @@ def measure(plan: Plan, timeout_s: float | None = None, progress: ProgressHook =
         for name, each in plan.workloads.items()
     }
     launches: list[Launch] = []
-    with timing(timeout_s), LocalJob(request_of(plan, models), timeout_s or default_timeout_s(plan)) as job:
-        try:
-            for launch in progress(run_launches(plan, job, HERE)):
-                launches.append(launch)
-        except TimeLimitError:
-            if not launches:
-                raise
+    asked = monotonic()
+    with timing(timeout_s):
+        limit, waited = (default_timeout_s(plan), 0.0) if timeout_s is None else (timeout_s, monotonic() - asked)
+        with LocalJob(request_of(plan, models), limit, waited) as job:
+            try:
+                for launch in progress(run_launches(plan, job, HERE)):
+                    launches.append(launch)
+            except TimeLimitError:
+                if not launches:
+                    raise
     machine = too_few_cpus(plan.threads, len(usable_cpus()))
     return {name: record(plan, name, launches, machine) for name in plan.workloads}
 

@@ -20,6 +20,7 @@ from edgekd.bench.launch import Launch
 from edgekd.bench.runner import affordable, is_enough, sample_warnings
 from edgekd.bench.surroundings import surroundings_warnings, too_few_cpus
 from edgekd.errors import DisturbedError, MeasurementError
+from tests.machine_lock.processes import Another
 
 from .conftest import write_model
 
@@ -116,6 +117,15 @@ def test_a_time_limit_too_short_for_one_sample(light):
     with pytest.raises(MeasurementError, match=r"light: .* was not done when the time limit of 0\.3 s was over"):
         measure(plan_of(light, seconds=60), timeout_s=0.3)
     assert children() == []
+
+
+def test_waiting_for_others_is_a_part_of_the_time_limit(light):
+    with Another("timing").must_be_in() as other:
+        threading.Timer(2.0, other.let_go).start()
+        started = time.monotonic()
+        with pytest.raises(MeasurementError, match=r"light: .* was not done when the time limit of 2\.5 s was over"):
+            measure(plan_of(light, seconds=60), timeout_s=2.5)
+    assert time.monotonic() - started < 4
 
 
 def test_a_time_limit_in_the_middle_keeps_what_was_measured(light):
