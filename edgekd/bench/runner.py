@@ -70,7 +70,7 @@ def measure(plan: Plan, timeout_s: float | None = None, progress: ProgressHook =
             except TimeLimitError:
                 if not launches:
                     raise
-    machine = too_few_cpus(plan.threads, len(usable_cpus()))
+    machine = [*too_few_cpus(plan.threads, len(usable_cpus())), *time_limit_warnings(plan, len(launches))]
     return {name: record(plan, name, launches, machine) for name in plan.workloads}
 
 
@@ -200,7 +200,7 @@ def costs_of(launches: Sequence[Launch], name: str) -> list[np.ndarray[Any, Any]
 def record(
     plan: Plan, name: str, launches: Sequence[Launch], machine: Sequence[MeasurementWarning] = ()
 ) -> LatencyRecord:
-    """Return what ``launches`` say of a workload; ``machine`` are the warnings of the machine that ran them."""
+    """Return what ``launches`` say of a workload; ``machine`` are the warnings of where they ran and why they ended."""
     sessions = [launch.opened[name] for launch in launches]
     workload, first = plan.workloads[name], sessions[0]
     return LatencyRecord(
@@ -219,7 +219,6 @@ def record(
         raw_ns=[[list(block.ns) for block in launch.rounds[name]] for launch in launches],
         warnings=(
             *machine,
-            *time_limit_warnings(plan, launches),
             *surroundings_warnings(launches),
             *sample_warnings(launches, name),
             *counted_warnings(plan, launches, name),
@@ -257,11 +256,12 @@ def transfers_of(launches: Sequence[Launch], name: str) -> dict[str, LatencySumm
     return {way: summarise(np.concatenate([launch.transfers[name][way] for launch in launches])) for way in ways}
 
 
-def time_limit_warnings(plan: Plan, launches: Sequence[Launch]) -> list[MeasurementWarning]:
-    if len(launches) >= plan.launches:
+def time_limit_warnings(plan: Plan, launches: int) -> list[MeasurementWarning]:
+    """Warn of a measurement that its time limit ended after so many launches, if the plan has more."""
+    if launches >= plan.launches:
         return []
-    few = f", and a ratio has no interval under {MIN_LAUNCHES}" if len(launches) < MIN_LAUNCHES else ""
-    message = f"the time limit left {len(launches)} of {plan.launches} launches{few}; raise --timeout"
+    few = f", and a ratio has no interval under {MIN_LAUNCHES}" if launches < MIN_LAUNCHES else ""
+    message = f"the time limit left {launches} of {plan.launches} launches{few}; raise --timeout"
     return [MeasurementWarning("time_limit", message)]
 
 

@@ -4,3 +4,6 @@
 OTHERS_TOOK_TIME = "others_took_time"
 # With any other warning the machine was merely not at rest.
 INVALIDATING = {"too_few_samples", OTHERS_TOOK_TIME, "too_few_cpus", "throttled", "emulated", "other_power_mode"}
+# What lasts as long as the machine and the plan are what they are. All else is better measured again.
+LASTING = {"too_few_cpus", "emulated", "other_power_mode"}
+TRANSIENT = (INVALIDATING - LASTING) | {"cut_short", "time_limit"}

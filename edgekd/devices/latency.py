@@ -9,11 +9,12 @@ from edgekd.bench.interleaved import request_of as interleaving_request
 from edgekd.bench.launch import Launch
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import LatencyRecord, MeasurementWarning
-from edgekd.bench.runner import default_timeout_s, record, request_of, run_launches
+from edgekd.bench.runner import default_timeout_s, record, request_of, run_launches, time_limit_warnings
 from edgekd.bench.runtimes import session_place
 from edgekd.bench.surroundings import too_few_cpus
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
+from edgekd.devices.ssh_errors import DeviceTimeError
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.runtime import RUNTIMES, by_session
 
@@ -45,7 +46,7 @@ def measure_on_device(
         except DeviceError as error:
             if not launches:
                 raise
-            warnings.insert(0, cut_short_warning(len(launches), plan, error))
+            warnings[:0] = cut_short_warnings(len(launches), plan, error)
     return {name: record(plan, name, launches, warnings) for name in plan.workloads}
 
 
@@ -78,8 +79,12 @@ def model_there(workload: Workload, file: str) -> dict[str, Any]:
     return {"session": session_place(workload.runtime), "workload": {**workload.to_json(), "model": file}}
 
 
-def cut_short_warning(launches: int, plan: Plan, why: DeviceError) -> MeasurementWarning:
-    return MeasurementWarning("cut_short", f"{launches} of {plan.launches} launches were measured before this: {why}")
+def cut_short_warnings(launches: int, plan: Plan, why: DeviceError) -> list[MeasurementWarning]:
+    """Warn of a measurement that ended after so many launches: by its time limit, or by whatever went wrong."""
+    if isinstance(why, DeviceTimeError):
+        return time_limit_warnings(plan, launches)
+    message = f"{launches} of {plan.launches} launches were measured before this: {why}"
+    return [MeasurementWarning("cut_short", message)]
 
 
 def device_warnings(probe: Probe) -> list[MeasurementWarning]:

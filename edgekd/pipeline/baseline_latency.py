@@ -17,6 +17,7 @@ from edgekd.bench.profile.cache import machine_facts
 from edgekd.bench.quiet_moment import reasons, when_quiet
 from edgekd.bench.records import LatencyRecord
 from edgekd.bench.target import LocalTarget
+from edgekd.bench.validity import TRANSIENT
 from edgekd.devices.probe import Probe
 from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import EdgekdError
@@ -26,7 +27,6 @@ from edgekd.gate.subject import load_subject
 from edgekd.log import get_logger
 from edgekd.pipeline import measure as usual
 from edgekd.pipeline.node import Node
-from edgekd.pipeline.remote import TRANSIENT
 from edgekd.recipe import Recipe, Target
 from edgekd.records.rows import place_of
 from edgekd.report.schema import AgainstBaseline

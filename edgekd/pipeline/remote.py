@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgekd.artifact_cache import METRICS
 from edgekd.bench import LatencyRecord, Plan, Workload
 from edgekd.bench.quiet_moment import when_quiet
-from edgekd.bench.validity import OTHERS_TOOK_TIME
+from edgekd.bench.validity import TRANSIENT
 from edgekd.data import DataSet
 from edgekd.devices.probe import Probe
 from edgekd.devices.targets import RemoteTarget
@@ -37,8 +37,6 @@ logger = get_logger(__name__)
 VERSION = 2
 # Goes up with what a device's predictions are: from 2 on, outputs that are not finite predict nothing.
 PREDICTIONS = 2
-# Warnings about times that another moment may not have.
-TRANSIENT = {"cut_short", "throttled", OTHERS_TOOK_TIME}
 
 
 @dataclass(frozen=True)

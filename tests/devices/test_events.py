@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from edgekd.bench.plan import Plan, Workload
 from edgekd.devices import latency, predictions, probe, remote
 from edgekd.devices.connection import bounded
 from edgekd.devices.registry import Device
+from edgekd.devices.ssh_errors import CutError, DeviceTimeError
 from edgekd.errors import DeviceError
 from edgekd.pipes import FloodError, Lines, SlowError
 from edgekd.tasks.classification import Classification
@@ -155,6 +157,34 @@ def test_what_can_be_is_taken():
         warnings = latency.measure_on_device(told, PLAN, probe=desk)["a"].warnings
         assert ("neighbours_not_seen" in [warning.code for warning in warnings]) == is_warned
     assert probe.probe_remote(Told(FACTS)).facts.cores == 4
+
+
+class Ended(ToldStream):
+    """A stream that ends by an error, behind what was sent before."""
+
+    def __init__(self, said: list[bytes], error: DeviceError):
+        super().__init__(said)
+        self.error = error
+
+    def __iter__(self):
+        yield from self.said
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (CutError("the connection was cut"), "cut_short", "1 of 6 launches were measured before this: the connection"),
+        (DeviceTimeError("too slow"), "time_limit", "the time limit left 1 of 6 launches, and a ratio has no interval"),
+    ],
+)
+def test_an_early_end_has_one_reason(monkeypatch, error, code, message):
+    told = Told()
+    monkeypatch.setattr(told, "stream", lambda *_: Ended([repr_json(LAUNCH)], error))
+    desk = probe.parse_probe(Device("desk", "board"), FACTS)
+    found = latency.measure_on_device(told, replace(PLAN, launches=6), probe=desk)["a"]
+    [warning] = [each for each in found.warnings if each.code in ("cut_short", "time_limit")]
+    assert warning.code == code and warning.message.startswith(message)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,10 @@ class Place:
         ((), False, 1),
         (("too_few_samples",), False, 2),
         (("others_took_time",), True, 2),
+        (("too_few_samples",), True, 2),
+        (("throttled",), True, 2),
+        (("time_limit",), True, 2),
+        (("too_few_cpus",), True, 1),
     ],
 )
 def test_what_another_moment_may_mend_is_timed_again(codes, on_device, times, tmp_path, monkeypatch):

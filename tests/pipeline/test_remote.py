@@ -136,6 +136,8 @@ def test_each_device_says_what_it_is_and_the_gate_compares_it(finished):
 def test_what_was_measured_is_not_measured_again(finished, recipe, monkeypatch):
     folder, report = finished
     monkeypatch.setattr("edgekd.pipeline.remote.predict_test_set", lambda *_: pytest.fail("measured again"))
+    # On a busy machine so brief a measurement may have too few rounds.
+    monkeypatch.setattr("edgekd.pipeline.remote.TRANSIENT", set())
     again = run(recipe, folder)
     assert {(row.model, row.place): row.latency_ms for row in again.rows} == {
         (row.model, row.place): row.latency_ms for row in report.rows

@@ -21,7 +21,7 @@ from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
 from edgekd.devices.jetson.rails import rails_of
 from edgekd.devices.jetson.tegrastats import parse_tegrastats
 from edgekd.devices.jetson.throttling import clock_warnings, counter_warnings, temperature_warnings
-from edgekd.devices.latency import cut_short_warning, device_warnings
+from edgekd.devices.latency import cut_short_warnings, device_warnings
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
@@ -115,7 +115,7 @@ def measure_engines(
     except DeviceError as error:
         if len(runs) < len(engines):
             raise
-        warnings.insert(0, cut_short_warning(len(runs) // len(engines), plan, error))
+        warnings[:0] = cut_short_warnings(len(runs) // len(engines), plan, error)
     launches = run_launches(runs, plan)
     return {
         name: record(plan, name, runs, launches, builder.name, engines[name].shape[0], limits, warnings)
