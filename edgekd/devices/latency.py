@@ -9,7 +9,14 @@ from edgekd.bench.interleaved import request_of as interleaving_request
 from edgekd.bench.launch import Launch
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import LatencyRecord, MeasurementWarning
-from edgekd.bench.runner import default_timeout_s, record, request_of, run_launches, time_limit_warnings
+from edgekd.bench.runner import (
+    ProgressHook,
+    default_timeout_s,
+    record,
+    request_of,
+    run_launches,
+    time_limit_warnings,
+)
 from edgekd.bench.runtimes import session_place
 from edgekd.bench.surroundings import too_few_cpus
 from edgekd.devices.probe import Probe, probe_remote
@@ -22,13 +29,17 @@ INTERLEAVING_S = 600.0
 
 
 def measure_on_device(
-    remote: Remote, plan: Plan, timeout_s: float | None = None, probe: Probe | None = None
+    remote: Remote,
+    plan: Plan,
+    timeout_s: float | None = None,
+    probe: Probe | None = None,
+    progress: ProgressHook = iter,
 ) -> dict[str, LatencyRecord]:
     """Measure the plan's workloads on the device: files are copied there and timed in turns.
 
     ``probe`` is what the device is known to be; it is probed if that is left out. Launches follow until the results
-    are clear, as here. When the connection, the time or the agent ends early, what was measured so far counts, with a
-    warning.
+    are clear, and pass through ``progress``, as here. When the connection, the time or the agent ends early, what was
+    measured so far counts, with a warning.
 
     Raises:
         DeviceError: not one launch was finished.
@@ -40,7 +51,8 @@ def measure_on_device(
     launches: list[Launch] = []
     with remote.job(request_of(plan, models), timeout_s or default_timeout_s(plan)) as job:
         try:
-            launches.extend(run_launches(plan, job, remote.device.name))
+            for launch in progress(run_launches(plan, job, remote.device.name)):
+                launches.append(launch)
         except ResponseError:
             raise
         except DeviceError as error:

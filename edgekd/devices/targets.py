@@ -84,7 +84,9 @@ class RemoteTarget:
     def latency(
         self, plan: Plan, timeout_s: float | None = None, progress: ProgressHook = iter
     ) -> dict[str, LatencyRecord]:
-        """Time the plan's models on the device. ``progress`` is not called: all results arrive at once.
+        """Time the plan's models on the device.
+
+        ``progress`` is as for :func:`edgekd.bench.measure`; a runtime that is driven in its own way does not call it.
 
         Raises:
             MeasurementError: several runtimes in one plan of which one is driven in its own way: they are not timed in
@@ -99,7 +101,7 @@ class RemoteTarget:
                 f"--runtime {' or '.join(each.name for each in locked)}"
             )
         if not driven:
-            return measure_on_device(self.remote, plan, timeout_s, self.probe)
+            return measure_on_device(self.remote, plan, timeout_s, self.probe, progress)
         if len(runtimes) > 1:
             raise MeasurementError(
                 f"{driven[0].title} and other runtimes are not timed in turns through SSH: one --runtime each"

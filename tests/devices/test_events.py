@@ -159,6 +159,19 @@ def test_what_can_be_is_taken():
     assert probe.probe_remote(Told(FACTS)).facts.cores == 4
 
 
+def test_launches_pass_through_the_progress_bar_as_they_come():
+    passed = []
+
+    def progress(launches):
+        for launch in launches:
+            passed.append(launch)
+            yield launch
+
+    desk = probe.parse_probe(Device("desk", "board"), FACTS)
+    assert latency.measure_on_device(Told(LAUNCH, LAUNCH, DONE), replace(PLAN, launches=2), None, desk, progress)
+    assert [list(launch.rounds) for launch in passed] == [["a"], ["a"]]
+
+
 class Ended(ToldStream):
     """A stream that ends by an error, behind what was sent before."""
 
