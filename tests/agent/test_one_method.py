@@ -48,6 +48,7 @@ NAMESAKES = {
     "describe": "lines of text on a device, on layers of a DLA, and on those of an engine",
     "engine_for": "an engine in a cache here, and the request for one on a device",
     "keep": "rows of predictions, and a file in the cache there",
+    "macs_of": "of a step of a profile, and of a layer that an engine describes",
     "main": "programs",
     "memory": "of a machine, as it says it and in words; and the most that a model takes",
     "number": "checked in what a device sends, and read from a file of its sensors",

@@ -70,6 +70,18 @@ def test_no_code_names_a_runtime_but_its_own():
     assert naming == set(NAMED)
 
 
+def test_no_runtime_stands_in_anothers_folder():
+    """But for TensorRT, whose inputs and outputs are PyTorch's tensors: what several need is below them all."""
+    found = set()
+    for name in REGISTERED:
+        for path in (HOUSE / "runtimes" / name).rglob("*.py"):
+            modules = {
+                node.module or "" for node in ast.walk(ast.parse(path.read_text())) if type(node) is ast.ImportFrom
+            }
+            found |= {(name, module.split(".")[2]) for module in modules if module.startswith("edgekd.runtimes.")}
+    assert {(own, other) for own, other in found if own != other} == {("tensorrt", "pytorch")}
+
+
 @pytest.mark.parametrize("name", REGISTERED)
 def test_every_part_has_what_it_is_looked_up_by(name):
     folder = HOUSE / "runtimes" / name

@@ -11,12 +11,13 @@ from edgekd.agent.clock import collect, collector_off, warm_up
 from edgekd.bench.interleaved import InterleavedRuns
 from edgekd.bench.plan import Workload
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
+from edgekd.bench.profile.network import Network, TensorGraph
 from edgekd.bench.profile.trace import KernelRun, Trace, is_weighted, steps_of, trace_to_json
+from edgekd.bench.profile.work import activation_bytes_of, macs_of, precision_of, weight_bytes_of
 from edgekd.errors import MeasurementError
 from edgekd.files import temporary_folder, write_text
-from edgekd.runtimes.onnxruntime.join import Network, TensorGraph, nodes_of
+from edgekd.runtimes.onnxruntime.join import UnfusedNetwork, nodes_of
 from edgekd.runtimes.onnxruntime.session import OnnxSession
-from edgekd.runtimes.onnxruntime.work import activation_bytes_of, macs_of, precision_of, weight_bytes_of
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -47,7 +48,7 @@ def profile(workload: Workload, threads: int, batch: int, runs: int, trace_to: P
         runtime = TensorGraph(optimised)
     inferences, total_ms = trace.last(counted)
     steps = steps_of(inferences)
-    layers = layers_of(steps, runtime, Network(Path(workload.model)))
+    layers = layers_of(steps, runtime, UnfusedNetwork(Path(workload.model)))
     if trace_to is not None:
         known = {step.name: layer for step, layer in zip(steps, layers, strict=True)}
         write_text(trace_to, json.dumps(trace_to_json(inferences, known)))
@@ -65,7 +66,7 @@ def layer_times(path: Path, threads: int, runs: int, target: "TimingTarget") -> 
         taken = target.interleave(turns)
         runtime = TensorGraph(optimised)
     inferences, _ = taken.traces["model"].last(taken.runs("model", turns))
-    return layers_of(steps_of(inferences), runtime, Network(path))
+    return layers_of(steps_of(inferences), runtime, UnfusedNetwork(path))
 
 
 def plain_ms(workload: Workload, threads: int, batch: int, runs: int) -> float:
@@ -75,7 +76,7 @@ def plain_ms(workload: Workload, threads: int, batch: int, runs: int) -> float:
         return float(np.median(collect(session.run, SECONDS, runs, MORE * runs))) / 1e6
 
 
-def layers_of(steps: Sequence[KernelRun], runtime: TensorGraph, network: Network) -> list[LayerTime]:
+def layers_of(steps: Sequence[KernelRun], runtime: TensorGraph, network: UnfusedNetwork) -> list[LayerTime]:
     layers = []
     behind: dict[str, str] = {}  # each tensor, and the weighted layer that it comes from
     for step, node in zip(steps, nodes_of(steps, runtime), strict=True):

@@ -12,10 +12,10 @@ from edgekd.agent.clock import collect, collector_off, warm_up
 from edgekd.bench.interleaved import InterleavedRuns
 from edgekd.bench.plan import Workload
 from edgekd.bench.profile.layers import LayerProfile, LayerTime
-from edgekd.bench.profile.trace import KernelRun, Trace, steps_of, trace_to_json
+from edgekd.bench.profile.network import Network
+from edgekd.bench.profile.trace import KernelRun, Trace, is_weighted, steps_of, trace_to_json
+from edgekd.bench.profile.work import activation_bytes_of, macs_of, precision_of
 from edgekd.files import write_text
-from edgekd.runtimes.onnxruntime.join import Network, is_weighted
-from edgekd.runtimes.onnxruntime.work import activation_bytes_of, macs_of, precision_of
 from edgekd.runtimes.openvino.execution import origin
 from edgekd.runtimes.openvino.recording import BYTES
 from edgekd.runtimes.openvino.session import OpenVinoSession

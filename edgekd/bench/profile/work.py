@@ -1,10 +1,10 @@
-"""Work of a step of ONNX Runtime's graph: multiply-accumulates and bytes moved."""
+"""Work of a step of an ONNX graph: multiply-accumulates and bytes moved."""
 
 from math import prod
 from typing import TYPE_CHECKING
 
+from edgekd.bench.profile.network import Network, TensorGraph
 from edgekd.bench.profile.trace import KernelRun, family, is_weighted
-from edgekd.runtimes.onnxruntime.join import Network, TensorGraph
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
