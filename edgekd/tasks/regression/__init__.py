@@ -289,4 +289,6 @@ class Regression:
     def _standardised(self, targets: Tensors) -> Tensor:
         values = targets["values"].flatten(1)
         mean, deviation = (values.new_tensor(each) for each in self._scale)
-        return (values - mean) / deviation
+        found = (values - mean) / deviation
+        # What stands in place of a target that is not known may be any number, such as 0.
+        return found.masked_fill(~targets["known"].flatten(1), math.nan) if "known" in targets else found

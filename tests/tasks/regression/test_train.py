@@ -58,6 +58,18 @@ def test_the_task_standardises_targets_for_the_teacher_too():
     )
 
 
+def test_what_stands_in_place_of_an_unknown_target_bounds_no_teacher():
+    """By hand: the teacher is further from the placeholder's 0 than the student, and counts all the same."""
+    task = Regression(("a", "b"), mean=(10, 0), deviation=(2, 1))
+    student, teacher = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.2, 0.9]])
+    known = {"values": torch.tensor([[10.0, 0.0]]), "known": torch.tensor([[True, False]])}
+    found = task.soft_loss({LOGITS: student}, {LOGITS: teacher}, known)["teacher"]
+    assert float(found) == pytest.approx((0.3**2 / 2 + 0.4**2 / 2) / 2)
+    all_known = {**known, "known": torch.tensor([[True, True]])}
+    found = task.soft_loss({LOGITS: student}, {LOGITS: teacher}, all_known)["teacher"]
+    assert float(found) == pytest.approx(0.3**2 / 2 / 2)
+
+
 def test_divergence_is_that_of_normal_distributions():
     ours, theirs = (torch.tensor(drawn(seed=seed)[0]) for seed in (0, 1))
     wide, exact = (torch.distributions.Normal(each.double(), 1.0) for each in (ours, theirs))
