@@ -17,6 +17,8 @@ SENSITIVITY = 20
 # Epochs of a distillation from random weights, for each of the teacher's own, and the least of them.
 LONGER, LEAST = 1.5, 8
 RECOVERY = 8
+# The share of the teacher's learning rate at which what is left of its weights recovers from a cut.
+GENTLER = 0.4
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,13 @@ def default_ways(recipe: Recipe, student: NamedStudent) -> list[Way]:
     """Return the ways from ``student`` to a network in 8 bits: uncut, then by widths, blocks or both."""
     learn = [_distillation(recipe)] if student.is_random else []
     goal, end = cut_goal(recipe), "quantize"
-    cut = {goal: {SEARCH: list(CUT)}, "sensitivity": {CHOICE: [None, SENSITIVITY]}, **_recovery()}
+    cut = {goal: {SEARCH: list(CUT)}, "sensitivity": {CHOICE: [None, SENSITIVITY]}, **_recovery(recipe)}
     ways = [Way("", [*learn, end]), Way("by widths", [*learn, {"prune": cut}, end])]
     if student.is_random:
         # A network that is trained from random weights is a shallower one of its family already.
         return ways
-    blocks = {"depth": {SEARCH: list(CUT)}, **_recovery()}
-    both = {goal: {SEARCH: [CUT[0], DEPTH]}, "depth": DEPTH, **_recovery()}
+    blocks = {"depth": {SEARCH: list(CUT)}, **_recovery(recipe)}
+    both = {goal: {SEARCH: [CUT[0], DEPTH]}, "depth": DEPTH, **_recovery(recipe)}
     return [
         *ways,
         Way("by blocks", [*learn, {"prune": blocks}, end]),
@@ -86,15 +88,21 @@ def cut_goal(recipe: Recipe) -> str:
 def _distillation(recipe: Recipe) -> dict[str, Any]:
     own = recipe.teacher.train
     most = max(LEAST, round(LONGER * own.epochs)) if own is not None else 20
-    settings: dict[str, Any] = {"epochs": {SEARCH: [max(1, most // 4), most], LOG: True}}
-    if own is not None and recipe.teacher.checkpoint is None:
-        settings |= {"lr": own.lr, "optimizer": own.optimizer, "weight_decay": own.weight_decay}
-    return {"distill": settings}
+    return {"distill": {"epochs": {SEARCH: [max(1, most // 4), most], LOG: True}, **_as_taught(recipe)}}
 
 
-def _recovery() -> dict[str, Any]:
+def _recovery(recipe: Recipe) -> dict[str, Any]:
     # Timing within a stage would wait for all other training; the deployed file is timed later.
-    return {"epochs": {SEARCH: [1, RECOVERY], LOG: True}, "check_latency": False}
+    return {"epochs": {SEARCH: [1, RECOVERY], LOG: True}, "check_latency": False, **_as_taught(recipe, GENTLER)}
+
+
+def _as_taught(recipe: Recipe, share: float = 1.0) -> dict[str, Any]:
+    """By what the teacher learned, at a share of its rate; nothing where it began from a checkpoint."""
+    own = recipe.teacher.train
+    if own is None or recipe.teacher.checkpoint is not None:
+        return {}
+    rate = float(f"{share * own.lr:.6g}")
+    return {"lr": rate, "optimizer": own.optimizer, "weight_decay": own.weight_decay}
 
 
 def _name(section: dict[str, Any], models: Sequence[str]) -> str:

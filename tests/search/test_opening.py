@@ -79,6 +79,22 @@ def test_what_is_left_out_is_the_teacher_cut_and_its_smaller_relatives(write: Wr
     assert [stage.name for stage in recipes[5].stages] == ["distill", "prune", "quantize"]
 
 
+def test_what_is_left_out_is_trained_by_the_teachers_own_optimizer(write: Write) -> None:
+    def trained(teacher: str) -> set[tuple[object, ...]]:
+        space = open_space(write(HEAD.replace("train: {epochs: 8}", teacher)))
+        stages = [stage for arm in space.arms for stage in space.recipe({ARM: arm.name}).stages]
+        return {
+            (each.name, each.optimizer, each.lr, each.weight_decay) for each in stages if each.name != "quantize"
+        }
+
+    taught = trained("train: {epochs: 8, lr: 0.004, optimizer: adamw, weight_decay: 0.01}")
+    assert taught == {("distill", "adamw", 0.004, 0.01), ("prune", "adamw", 0.0016, 0.01)}
+    # The rate of a fine-tuning says nothing about what comes after a cut.
+    Path("w.safetensors").touch()
+    tuned = trained("checkpoint: w.safetensors, train: {epochs: 1, lr: 0.00001}")
+    assert tuned == {("distill", "sgd", 0.1, 0.0005), ("prune", "sgd", 0.02, 0.0005)}
+
+
 def test_stages_may_be_chosen_whole(write: Write) -> None:
     prune = "{choice: [{macs: {search: [0.4, 0.9]}}, {depth: {search: [0.4, 0.9]}}, {params: 0.5}]}"
     space = open_space(write(f"{HEAD}student: {{model: resnet8}}\nstages: [distill, prune: {prune}]\n"))
