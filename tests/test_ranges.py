@@ -65,6 +65,7 @@ ENTRIES: dict[str, tuple[Callable[[object], object], list[object]]] = {
         [0, 1, 2],
     ),
     "ratios": (lambda value: scan(network(), SHAPE, lambda n: 0.0, ratios=[value]), [0, 1, -1]),
+    "cuts": (lambda value: scan(network(), SHAPE, lambda n: 0.0, cuts=value), [0, -1, 1.5]),
     "strength": (lambda value: GroupNorm(network(), SHAPE, strength=value), [0, -1]),
     "alpha": (lambda value: GroupNorm(network(), SHAPE, alpha=value), [-1]),
     "temperature": (lambda value: kd_loss(*logits(), temperature=value), [0, -1]),

@@ -2,9 +2,9 @@
 
 import copy
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from edgekd.progress import track
 from edgekd.prune.importance.gradients import Batches, Loss
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
-from edgekd.ranges import SHARE
+from edgekd.ranges import COUNT, SHARE
 from edgekd.strict_json import build_record
 from edgekd.tasks.signature import Shape, Signature
 from edgekd.tasks.tensors import Inputs, arguments_of
@@ -37,8 +37,8 @@ class ScannedCut:
     """A cut of one channel group to ``width`` channels.
 
     Attributes:
-        score: None where the time limit left it out.
-        latency: as a share of the uncut network's; None where the time limit left it out or none was asked for.
+        score: None where the limit left it out.
+        latency: as a share of the uncut network's; None where the limit left it out or none was asked for.
     """
 
     ratio: float
@@ -81,6 +81,10 @@ class _Trial:
     keep: int
     plan: Plan
 
+    @property
+    def name(self) -> str:
+        return _name(self.plan)
+
 
 def scan(
     network: nn.Module,
@@ -97,14 +101,14 @@ def scan(
     ignore: Sequence[str] = (),
     labelled: Batches | None = None,
     loss: Loss = F.cross_entropy,
-    seconds: float | None = None,
+    cuts: int | None = None,
     cache: Path | None = None,
 ) -> list[Sensitivity]:
     """Cut each channel group alone by each ratio, and score and time the network. Groups with most MACs come first.
 
-    Under a time limit the middle ratio of every group is scored first, in the order of the groups' MACs, then the
-    ratios next to it. Cuts that do not fit are missing from the result, never guessed. ``network`` itself is left as it
-    is.
+    Under a limit the middle ratio of every group is scored first, in the order of the groups' MACs, then the ratios
+    next to it. Cuts beyond it are missing from the result, never guessed. It is of work and not of time, so that scores
+    are the same on a slow machine. ``network`` itself is left as it is.
 
     Args:
         input_shape: shape of one input, without the batch; or a signature.
@@ -123,18 +127,17 @@ def scan(
         ignore: path patterns of layers to leave alone.
         labelled: (inputs, labels) for importances that need gradients.
         loss: ``loss(logits, labels)``, for the same.
-        seconds: the time limit. A cut is not begun if one as long as the last would not end in time. The uncut
-            network is scored in any case.
+        cuts: the most cuts to score, at least 1; all if left out. Those that the cache has count too.
         cache: a folder for scores and latencies, for these weights and batches. Another call, or one after a kill,
             measures only what is missing there. Scores of the file are ignored if the uncut network's score differs.
 
     Raises:
-        ModelError: no channels to cut, a ratio out of range, an uncut network whose score is not finite, or a latency
-            that is not above 0.
+        ModelError: no channels to cut, a ratio or a limit out of range, an uncut network whose score is not finite, or
+            a latency that is not above 0.
         StorageError: the cache cannot be written.
     """
     _must_be_shares(ratios)
-    end = math.inf if seconds is None else time.perf_counter() + seconds
+    COUNT.check(ModelError, cuts=cuts)
     with in_evaluation(network):
         prunable = Prunable(
             network,
@@ -152,30 +155,31 @@ def scan(
         trials = {
             (group, ratio): _trial(prunable, group, ratio) for ratio in _middle_outwards(ratios) for group in groups
         }
-        begun = time.perf_counter()
+        scored = {_name([]), *islice(dict.fromkeys(each.name for each in trials.values() if each.plan), cuts)}
         uncut = _uncut(network, score)
-        spent: dict[tuple[str, ...], float] = {("score",): time.perf_counter() - begun}
         path = cache and cache / f"sensitivity-{_key(network, input_shape, batches)[:16]}.json"
         found = _ScanCache(path, uncut, latency_setting)
         measures = {"score": score} if latency is None else {"score": score, "latency": latency}
-        for trial in track(trials.values(), "sensitivity of channel groups", len(trials)):
-            begun = time.perf_counter()
-            missing = tuple(measure for measure in measures if found.find(measure, trial) is None)
-            if missing and begun + spent.get(missing, max(spent.values())) <= end:
+        within = [each for each in trials.values() if each.name in scored]
+        for trial in track(within, "sensitivity of channel groups", len(within)):
+            missing = [measure for measure in measures if found.find(measure, trial) is None]
+            if missing:
                 smaller = _cut(prunable, trial, batches)
                 for measure in missing:
                     found.add(measure, trial, float(measures[measure](smaller)))
-                spent[missing] = time.perf_counter() - begun
 
-    def cuts(group: int) -> tuple[ScannedCut, ...]:
+    def value(measure: str, trial: _Trial) -> float | None:
+        return found.find(measure, trial) if trial.name in scored else None
+
+    def scanned(group: int) -> tuple[ScannedCut, ...]:
         own = [(ratio, trials[group, ratio]) for ratio in ratios]
         return tuple(
-            ScannedCut(ratio, trial.keep * repeats[group], **{name: found.find(name, trial) for name in measures})
+            ScannedCut(ratio, trial.keep * repeats[group], **{name: value(name, trial) for name in measures})
             for ratio, trial in own
         )
 
     repeats, width = [group.repeats for group in prunable.groups], [group.width for group in prunable.groups]
-    return [Sensitivity(prunable.roots[each], width[each], shares[each], uncut, cuts(each)) for each in groups]
+    return [Sensitivity(prunable.roots[each], width[each], shares[each], uncut, scanned(each)) for each in groups]
 
 
 class _ScanCache:
@@ -190,7 +194,7 @@ class _ScanCache:
         self.values = {"score": {uncut_plan: uncut, **scores}, "latency": self.latencies[setting]}
 
     def find(self, measure: str, trial: _Trial) -> float | None:
-        return self.values[measure].get(_name(trial.plan))
+        return self.values[measure].get(trial.name)
 
     def add(self, measure: str, trial: _Trial, value: float) -> None:
         if measure == "latency" and not 0 < value < math.inf:
@@ -199,7 +203,7 @@ class _ScanCache:
                 f"without {len(channels)} channels of {layer!r} the network takes {value} of its time: latency must "
                 "give a number above 0"
             )
-        self.values[measure][_name(trial.plan)] = value
+        self.values[measure][trial.name] = value
         if self.path is not None:
             with locked(self.path, "the scan of sensitivity"):
                 self._write(self.path)

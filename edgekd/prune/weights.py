@@ -49,7 +49,7 @@ def sensitivity_weights(scanned: Sequence[Sensitivity], prunable: Prunable, floo
         if lost > 0:
             weights[each.layer] = sum(min(loss, worst) for loss in by_width.values()) / lost
     if not weights:
-        raise ModelError("the scan measured no cut of these groups: give it more time, or other ratios")
+        raise ModelError("the scan measured no cut of these groups: give it more cuts, or other ratios")
     usual = median(weights.values())
     return {root: weights.get(root, usual) for root in prunable.roots}
 

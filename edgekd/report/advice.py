@@ -22,7 +22,7 @@ LEAST_PART = 0.05
 # Eight bits in place of 32, with scales, and half of the time where the processor has instructions for them.
 INT8_SIZE, INT8_TIME = 0.28, 0.6
 INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
-SENSITIVITY_SECONDS = 60.0
+SENSITIVITY_CUTS = 60
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class _Advisor:
         cut = self.cut
         if cut is None or cut.options.given.get("sensitivity") or not self.loses:
             return
-        change = self.as_it_is.having(cut.number, sensitivity=SENSITIVITY_SECONDS)
+        change = self.as_it_is.having(cut.number, sensitivity=SENSITIVITY_CUTS)
         effect = f"{cut.name} then cuts where it costs least; about 1 point at half of the MACs, where measured"
         yield self._advised("Measure which layers can be cut", effect, change)
 

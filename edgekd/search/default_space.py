@@ -12,8 +12,8 @@ from edgekd.recipe.schema import Recipe
 CUT = (0.05, 0.95)
 # In an arm that drops blocks too: the share that they leave.
 DEPTH = 0.7
-# Seconds for which the effect of each group's cut may be measured.
-SENSITIVITY = 20
+# Cuts of single groups whose effect is measured: on a tenth of the samples each, that is the work of about an epoch.
+SENSITIVITY = 30
 # Epochs of a distillation from random weights, for each of the teacher's own, and the least of them.
 LONGER, LEAST = 1.5, 8
 RECOVERY = 8

@@ -66,7 +66,6 @@ NAMESAKES = {
 CLOCKS = {
     "bench/compare.py": "how long all warm-ups took, by which the runtime's threads are known",
     "bench/profile/bandwidth.py": "copies of memory, by several threads at once",
-    "prune/sensitivity.py": "whether there is time for one more layer",
     "runtimes/tensorrt/builder.py": "seconds of a build",
     "runtimes/tensorrt/on_device.py": "seconds of a build",
 }

@@ -1,7 +1,7 @@
 import copy
 import json
 import math
-import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -163,15 +163,10 @@ def test_latencies_of_each_setting_are_kept_apart_and_whatever_the_score(network
 
 
 def test_latencies_keep_to_the_limit_too(network):
-    """A second cut would begin in time, and not end so."""
-
-    def slow(_: nn.Module) -> float:
-        time.sleep(1.2)
-        return 0.5
-
-    score = Score()
-    found = scan(network, IMAGE, score, latency=slow, round_to=1, seconds=2)
-    assert sum(cut.latency is not None for each in found for cut in each.cuts) == score.calls - 1 == 1
+    score, share = Score(), Share(network)
+    found = scan(network, IMAGE, score, latency=share, round_to=1, cuts=2)
+    timed = [cut.latency is not None for each in found for cut in each.cuts]
+    assert sum(timed) == share.calls == score.calls - 1 == 2
 
 
 @pytest.mark.parametrize("latency", [0.0, -1.0, math.nan, math.inf])
@@ -187,7 +182,7 @@ def test_the_most_macs_come_first(network):
     """Convolutions of 3x3: 16 to 16 channels at 8x8 pixels, 32 to 32 at 4x4 and 64 to 64 at 2x2 are as much."""
     block, halving, projection = 9 * 16 * 16 * 64, 9 * 16 * 32 * 16, 16 * 32 * 16
     total = 9 * 3 * 16 * 64 + 2 * block + 2 * (halving + block + projection) + 640
-    found = scan(network, IMAGE, Score(), seconds=0)
+    found = scan(network, IMAGE, Score(), cuts=1)
     shares = {each.layer: each.share for each in found}
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
     assert shares["layer1.conv1"] == pytest.approx(2 * block / total)
@@ -195,37 +190,37 @@ def test_the_most_macs_come_first(network):
     assert found[0].share == pytest.approx((9 * 3 * 16 * 64 + 2 * block + halving + projection) / total)
 
 
-def test_no_time_measures_nothing_but_the_whole(network):
+@pytest.mark.parametrize("cuts", [1, 5, 9])
+def test_under_a_limit_the_middle_ratios_of_the_largest_groups_come_first(network, cuts):
     score = Score()
-    found = scan(network, IMAGE, score, seconds=0)
+    found = scan(network, IMAGE, score, round_to=1, cuts=cuts)
+    whole = scan(network, IMAGE, Score(), round_to=1)
+    assert (score.calls, len(found)) == (1 + cuts, 6)
+    middle, lower = min(cuts, 6), max(cuts - 6, 0)
+    expected = [(0.75,)] * lower + [(0.25, 0.75)] * (middle - lower) + [(0.25, 0.5, 0.75)] * (6 - middle)
+    assert [each.missing for each in found] == expected
+    for each, full in zip(found, whole, strict=True):
+        assert all(one in (other, replace(other, score=None)) for one, other in zip(each.cuts, full.cuts, strict=True))
+
+
+def test_a_limit_is_of_work_not_of_what_was_measured_before(network, tmp_path):
+    """A machine whose cache has every cut ranks groups as one does that begins."""
+    begun = scan(network, IMAGE, Score(), round_to=1, cuts=7)
+    whole = scan(network, IMAGE, Score(), round_to=1, cache=tmp_path)
+    score = Score()
+    assert scan(network, IMAGE, score, round_to=1, cuts=7, cache=tmp_path) == begun != whole
     assert score.calls == 1
+
+
+def test_what_rounding_leaves_whole_takes_nothing_of_the_limit(network):
+    """16 channels in steps of 16 stay 16, at the uncut network's score; two ratios of one width are one cut."""
+    score = Score()
+    found = scan(network, IMAGE, score, round_to=16, cuts=3)
+    assert score.calls == 4
     for each in found:
-        assert each.missing == tuple(cut.ratio for cut in each.cuts if cut.width < each.width)
         assert all(cut.score == each.uncut for cut in each.cuts if cut.width == each.width)
-
-
-def test_under_a_limit_the_middle_ratios_come_first(network, tmp_path):
-    """Stopped after any number of cuts, what was measured is the middle ratio of the groups with the most MACs."""
-    with pytest.raises(KeyboardInterrupt):
-        scan(network, IMAGE, Score(most=6), round_to=1, cache=tmp_path)
-    found = scan(network, IMAGE, Score(), round_to=1, seconds=0, cache=tmp_path)
-    assert [each.missing for each in found] == [(0.25, 0.75)] * 5 + [(0.25, 0.5, 0.75)] * (len(found) - 5)
-    with pytest.raises(KeyboardInterrupt):
-        scan(network, IMAGE, Score(most=len(found) - 4), round_to=1, cache=tmp_path)
-    found = scan(network, IMAGE, Score(), round_to=1, seconds=0, cache=tmp_path)
-    assert [each.missing for each in found] == [(0.25, 0.75)] * len(found)
-
-
-def test_it_keeps_to_the_limit(network):
-    class Slow(Score):
-        def __call__(self, network: nn.Module) -> float:
-            time.sleep(0.25)
-            return super().__call__(network)
-
-    score = Slow()
-    found = scan(network, IMAGE, score, round_to=1, seconds=2)
-    assert 2 <= score.calls <= 8
-    assert sum(len(each.missing) for each in found) == 3 * len(found) - (score.calls - 1)
+    scored = {(each.layer, cut.width) for each in found for cut in each.cuts if cut.score not in (None, each.uncut)}
+    assert len(scored) == 3
 
 
 def test_importances_by_gradients_need_labelled_batches(network):
@@ -330,7 +325,7 @@ def test_it_is_the_same_every_time_and_the_network_is_left_alone(network, import
 def test_ignored_layers_are_no_group(network):
     found = scan(network, IMAGE, Score(), ignore=("layer1.*", "layer2.*", "layer3.conv2"), ratios=(0.5,))
     assert [each.layer for each in found] == ["layer3.conv1"]
-    assert "linear" not in {each.layer for each in scan(network, IMAGE, Score(), seconds=0)}
+    assert "linear" not in {each.layer for each in scan(network, IMAGE, Score(), cuts=1)}
 
 
 @pytest.mark.parametrize(
@@ -453,7 +448,7 @@ def test_weights_that_cannot_be_computed(network):
     assert says([some], 0.0) == "floor must be a finite number above 0, got 0.0"
     assert says([some], math.nan) == "floor must be a finite number above 0, got nan"
     for nothing in ([], [of_group(prunable, "layer2.conv1", {32: 0.9, 16: None})]):
-        assert says(nothing) == "the scan measured no cut of these groups: give it more time, or other ratios"
+        assert says(nothing) == "the scan measured no cut of these groups: give it more cuts, or other ratios"
     assert says([some, Sensitivity("layer2.conv9", 32, 0.1, 0.9, ())]) == (
         "the scan is of another network: ResNet8 has no layer 'layer2.conv9' (did you mean 'layer2.conv2'?)"
     )

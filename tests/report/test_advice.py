@@ -226,7 +226,7 @@ def test_few_validation_samples_are_named():
 
 
 def test_an_option_at_its_limit_is_no_advice():
-    stages = {"prune": {"macs": 0.5, "epochs": 8, "rewind": 8, "sensitivity": 60.0, "depth": 0.7}}
+    stages = {"prune": {"macs": 0.5, "epochs": 8, "rewind": 8, "sensitivity": 60, "depth": 0.7}}
     figures = {"teacher": USUAL["teacher"], "prune": (0.955, 0.12, 1000)}
     missed = report({"accuracy_drop": 1.5, "latency_ratio": 0.12}, figures, stages)
     found = next_steps(missed)

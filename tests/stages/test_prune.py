@@ -215,7 +215,7 @@ def test_measured_sensitivity_ranks(cut, start, monkeypatch, tmp_path):
     monkeypatch.setattr("edgekd.stages.prune.work.metric_of", fragile)
     settings = {"macs": 0.6, "epochs": 0, "needs": replace(HERE, timed=False)}
     plain = cut(tmp_path / "plain", **settings)
-    ranked = cut(tmp_path / "ranked", sensitivity=60.0, **settings)
+    ranked = cut(tmp_path / "ranked", sensitivity=60, **settings)
     assert widths(plain.network)[spared] < widths(start[0])[spared] == widths(ranked.network)[spared]
     assert spared in {each["layer"] for each in ranked.metrics["sensitivity"]}
 

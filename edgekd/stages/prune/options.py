@@ -61,8 +61,10 @@ class Prune(Stage):
         description="what decides between layers: the paths that are left, or a threshold for the scores of the whole "
         "network, of each layer, or of groups of one topology",
     )
-    sensitivity: float | None = Field(
-        default=None, gt=0, description="seconds to measure what each group's cut costs, and to rank by that"
+    sensitivity: int | None = Field(
+        default=None,
+        ge=1,
+        description="how many cuts of single groups are tried, the largest groups first, to rank by what they cost",
     )
     round_to: int | None = Field(
         default=None, ge=1, description="keep channel counts a multiple of this; the runtime's own when left out"

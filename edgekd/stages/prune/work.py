@@ -179,7 +179,7 @@ class _Pruning:
         return Cut(short.network, short.plan, figures)
 
     def _weights(self, network: nn.Module) -> Mapping[str, float]:
-        """By a scan that is kept: its length is time, and gone through again it would find other figures."""
+        """By a scan that is kept: it may hold times, and measured again they would be others."""
         path = self.job.folder / "sensitivity.json"
         kept = _read(path)
         if kept is None:
@@ -206,7 +206,7 @@ class _Pruning:
                 labelled=ranking.batches,
                 loss=ranking.loss,
                 batches=self._inputs(section.batchnorm_batches),
-                seconds=section.sensitivity,
+                cuts=section.sensitivity,
                 cache=cache_folder() / "sensitivity",
                 latency=latency,
                 latency_setting=canonical_json([self.job.needs.to_json(), machine]).decode(),
