@@ -30,7 +30,7 @@ from edgekd.strict_json import JsonObject
 from edgekd.tasks.logits import decoded, fits, names_in_file
 from edgekd.tasks.registry import TASKS
 from edgekd.tasks.signature import Signature
-from edgekd.tasks.task import PlacesInImage, SamplePrediction, Task
+from edgekd.tasks.task import GivesResults, PlacesInImage, SamplePrediction, Task
 
 log = get_logger(__name__)
 
@@ -122,6 +122,20 @@ class Predictor:
             found = self.task.sample_predictions(self.task.decode(self.decoded(inputs, batch)), top, geometry)
             for (file, row), prediction in zip(places, found, strict=True):
                 yield FilePrediction(file, row, prediction)
+
+    def results(self, found: Iterable[FilePrediction], annotations: Path) -> Iterator[dict[str, object]]:
+        """Yield the predictions ``found`` as tools of others score them, such as pycocotools.
+
+        Args:
+            annotations: the file with the truth, whose ids the results have.
+
+        Raises:
+            EdgekdError: the task has no such tools.
+            DataError: ``annotations`` cannot be read, or are of other files.
+        """
+        if not isinstance(self.task, GivesResults):
+            raise EdgekdError(f"{self.folder}: COCO's results are of boxes, not of {self.task.name}: leave --coco out")
+        return self.task.results(((each.file, each.prediction) for each in found), annotations)
 
     def drawn(self, found: FilePrediction) -> bytes:
         """Return a JPEG of the file's image with the prediction drawn on it.

@@ -36,6 +36,14 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one line of CSV for each sample.")] = False,
+    coco: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="COCO's annotations of the images: print results with their ids, of all boxes, for pycocotools.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for predictions that are pictures, such as masks; made if it is missing."),
@@ -50,11 +58,12 @@ def predict(
     from edgekd.bundle.predict import Predictor
     from edgekd.progress import track
 
-    if as_json and as_csv:
-        raise EdgekdError("--json and --csv: one of them at a time")
+    if as_json + as_csv + (coco is not None) > 1:
+        raise EdgekdError("--json, --csv and --coco: one of them at a time")
     predictor = Predictor(bundle, threads, target)
     files = files_in(images, predictor.preprocess.kind)
-    watched = track(files, "files", len(files)) if as_json or not sys.stdout.isatty() else files
+    is_document = as_json or coco is not None
+    watched = track(files, "files", len(files)) if is_document or not sys.stdout.isatty() else files
     broken: list[DataError] = []
 
     def skip(error: DataError) -> None:
@@ -67,7 +76,9 @@ def predict(
         found = written(found, out, "--out", files_of)
     if pictures is not None:
         found = written(found, pictures, "--pictures", lambda each: {"predicted.jpg": predictor.drawn(each)})
-    if as_json:
+    if coco is not None:
+        typer.echo(json.dumps(list(predictor.results(found, coco))))
+    elif as_json:
         typer.echo(json.dumps([each.to_json() for each in found], indent=1))
     elif as_csv:
         write_csv(found, has_rows=predictor.preprocess.kind != "image")

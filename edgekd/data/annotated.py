@@ -45,7 +45,8 @@ def load_annotated(data: SourceKeys, kind: type[Task], read: Read) -> RawData:
         moved = _moved(stored, own, shape, data, kind(train.names))
         files = np.array([os.fsencode(os.path.relpath(path, data.path)) for path in part.files])
         parts.append(make(data, data.path, shape, files, torch.from_numpy(moved), name))
-    return RawData(parts[0], parts[1], train.names, "image", shape)
+    decoder = {} if train.categories is None else {"categories": train.categories}
+    return RawData(parts[0], parts[1], train.names, "image", shape, decoder)
 
 
 def _sizes(part: Annotations, workers: int) -> list[tuple[int, int, int]]:

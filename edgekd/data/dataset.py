@@ -46,7 +46,8 @@ class DataSet:
     test samples are touched only to report. The task says which training samples have no label;
     ``unlabelled_share`` is their share of each batch, all are mixed without it. ``warnings`` are for readers of
     metrics. Samples of several inputs are tensors by name, as a network takes them; ``open`` names their axes whose
-    sizes differ from call to call, and ``open_sizes`` has the least and the largest size by that name.
+    sizes differ from call to call, and ``open_sizes`` has the least and the largest size by that name. ``decoder``
+    holds options of the task.
     """
 
     name: str
@@ -59,14 +60,15 @@ class DataSet:
     augment: tuple[str, ...] = ()
     unlabelled_share: float | None = None
     warnings: tuple[DataWarning, ...] = ()
-    kind: Callable[[tuple[str, ...]], Task] = Classification
+    kind: Callable[..., Task] = Classification
+    decoder: Mapping[str, object] = field(default_factory=dict)
     open: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     open_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @cached_property
     def task(self) -> Task:
         """Return what a network is for on these samples."""
-        return self.kind(self.classes)
+        return self.kind(self.classes, **self.decoder)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -91,6 +93,11 @@ class DataSet:
         # A class, unless the task was adapted to targets.
         adapted = [] if isinstance(self.kind, type) else [ADAPTED_TO]
         return sha256(canonical_json([parts, self.classes, scale, *share, *task, *open_axes, *sizes, *adapted]))
+
+    @property
+    def decoded_fingerprint(self) -> str:
+        """Return a hash of :attr:`fingerprint` and of the task's options, for what holds predictions."""
+        return sha256(canonical_json([self.fingerprint, self.decoder])) if self.decoder else self.fingerprint
 
     @property
     def has_target(self) -> Tensor:
@@ -130,7 +137,7 @@ def load_data(data: Data, seed: int = 0, kind: type[Task] = Classification) -> D
     """
     load = from_function if userfile.is_reference(data.source) else SOURCES.find(data.source).load
     source = load(data, kind)
-    task = kind(source.classes)
+    task = kind(source.classes, **source.decoder)
     if source.kind != "image" and data.augment:
         raise DataError(f"data.augment: {', '.join(data.augment)} is for images, {data.source} gives {source.kind}s")
     if source.kind != "image" and data.unlabelled is not None:
@@ -171,7 +178,8 @@ def load_data(data: Data, seed: int = 0, kind: type[Task] = Classification) -> D
         augment=data.augment,
         unlabelled_share=data.unlabelled_share,
         warnings=tuple(warnings),
-        kind=kind if adapted is task else lambda names: adapted,
+        kind=kind if adapted is task else lambda names, **decoder: adapted,
+        decoder=source.decoder,
         open=_open_axes(data, source),
         open_sizes=data.open_sizes or {},
     )

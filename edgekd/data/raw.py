@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edgekd.data.samples import Samples
     from edgekd.preprocess import Resize
 
@@ -39,6 +41,7 @@ class RawData:
     Attributes:
         kind: images and vectors are scaled; several tensors by name are what a network takes.
         shape: of an image or a vector; empty where there are several tensors.
+        decoder: options of the task that the source knows, such as the ids of its classes.
     """
 
     train: Samples
@@ -46,3 +49,4 @@ class RawData:
     classes: tuple[str, ...]
     kind: Literal["image", "vector", "tensors"]
     shape: tuple[int, ...]
+    decoder: Mapping[str, object] = field(default_factory=dict)

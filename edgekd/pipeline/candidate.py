@@ -103,7 +103,8 @@ class CandidateNode(Node[ScoredFile]):
     def key(self) -> str:
         here = fingerprint()
         machine = [here.cpu.to_json(), here.packages]
-        about = ["candidate", VERSION, self.done.content, self.data.fingerprint, machine, file_profile(self.target)]
+        about = ["candidate", VERSION, self.done.content, self.data.decoded_fingerprint, machine]
+        about.append(file_profile(self.target))
         return sha256(canonical_json(about))
 
     def fill(self, folder: Path, workplace: Path) -> None:

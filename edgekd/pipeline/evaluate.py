@@ -124,7 +124,7 @@ class ExportNode(Node[Exported]):
         machine = [here.cpu.to_json(), here.packages]
         judged = self._judged
         placing = [PLACING, judged.device, judged.threads, self._bounds.to_json()] if self._is_placed else []
-        about = ["export", VERSION, self.done.content, self.data.fingerprint, machine, self._profiles, placing]
+        about = ["export", VERSION, self.done.content, self.data.decoded_fingerprint, machine, self._profiles, placing]
         return sha256(canonical_json(about))
 
     def fill(self, folder: Path, workplace: Path) -> None:

@@ -32,7 +32,7 @@ def record(folder: Path, recipe: Recipe, data: DataSet, report: Report, command:
     if is_settled(recipe) and all(row.valid for row in report.rows):
         write_json(
             folder / FINISHED,
-            {"key": key_of(recipe, command), "data": data.fingerprint, "files": digests(folder, PRODUCTS)},
+            {"key": key_of(recipe, command), "data": data.decoded_fingerprint, "files": digests(folder, PRODUCTS)},
         )
 
 
@@ -50,7 +50,7 @@ def finished(folder: Path, recipe: Recipe, command: str) -> Report | None:
         is_settled(recipe)
         and known.get("key") == key_of(recipe, command)
         and known.get("files") == digests(folder, PRODUCTS)
-        and known.get("data") == load_data(recipe.data, recipe.seed, recipe.kind).fingerprint
+        and known.get("data") == load_data(recipe.data, recipe.seed, recipe.kind).decoded_fingerprint
     )
     if not is_same:
         return None

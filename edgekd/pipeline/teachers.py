@@ -81,7 +81,7 @@ class EnsembleNode(Node[EnsembleEvaluation]):
 
     @cached_property
     def key(self) -> str:
-        return sha256(canonical_json([ENSEMBLE, VERSION, self.teachers.content, self.data.fingerprint]))
+        return sha256(canonical_json([ENSEMBLE, VERSION, self.teachers.content, self.data.decoded_fingerprint]))
 
     def fill(self, folder: Path, workplace: Path) -> None:
         logger.info(f"  {ENSEMBLE}: evaluation")

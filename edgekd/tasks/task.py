@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 Stored = TypeVar("Stored")  # an array or a tensor
 Language = Literal["python", "cpp"]  # of programs on a model card
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
     from onnx import ModelProto
@@ -77,6 +79,18 @@ class JoinsTargets(Protocol):
 
     def join_targets(self, stored: NDArray[Any], tiles: Sequence[Tile]) -> NDArray[Any]:
         """Return the stored targets (N, ...) of images that are put together of ``tiles`` of those of ``stored``."""
+
+
+@runtime_checkable
+class GivesResults(Protocol):
+    """A task whose predictions tools of others score, against the annotations of the files that were predicted."""
+
+    def results(self, found: Iterable[tuple[str, Any]], annotations: Path) -> Iterator[dict[str, object]]:
+        """Yield what is predicted in ``found``, pairs of a file and its prediction, by the ids of ``annotations``.
+
+        Raises:
+            DataError: the annotations cannot be read, or are of other files.
+        """
 
 
 @runtime_checkable

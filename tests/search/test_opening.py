@@ -83,9 +83,7 @@ def test_what_is_left_out_is_trained_by_the_teachers_own_optimizer(write: Write)
     def trained(teacher: str) -> set[tuple[object, ...]]:
         space = open_space(write(HEAD.replace("train: {epochs: 8}", teacher)))
         stages = [stage for arm in space.arms for stage in space.recipe({ARM: arm.name}).stages]
-        return {
-            (each.name, each.optimizer, each.lr, each.weight_decay) for each in stages if each.name != "quantize"
-        }
+        return {(each.name, each.optimizer, each.lr, each.weight_decay) for each in stages if each.name != "quantize"}
 
     taught = trained("train: {epochs: 8, lr: 0.004, optimizer: adamw, weight_decay: 0.01}")
     assert taught == {("distill", "adamw", 0.004, 0.01), ("prune", "adamw", 0.0016, 0.01)}

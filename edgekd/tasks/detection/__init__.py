@@ -10,7 +10,8 @@ from edgekd.tasks.metric import Evidence, Metric, SharedEvidence
 from edgekd.tasks.signature import LOGITS, Signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -102,9 +103,10 @@ class Detection:
         detections: the most boxes of an image.
         candidates: the most boxes of an image that suppression looks at.
         threshold: the probability from which on the user acts on a box, in (0, 1).
+        categories: the ids of ``names`` in the annotations that they are from; 1, 2, ... where left out.
 
     Raises:
-        ModelError: an option is out of its range.
+        ModelError: an option is out of its range, or there are not as many ids as names.
     """
 
     names: tuple[str, ...]
@@ -113,6 +115,7 @@ class Detection:
     detections: int = 100
     candidates: int = 1000
     threshold: float = 0.5
+    categories: tuple[int | str, ...] | None = None
 
     name: ClassVar[str] = "detection"
     outputs: ClassVar[str] = "boxes"
@@ -142,6 +145,11 @@ class Detection:
         for option, (holds, expected) in ranges.items():
             if not holds:
                 raise ModelError(f"{option} of the detector's decoder is {getattr(self, option)}; give one {expected}")
+        if self.categories is not None:
+            own = tuple(self.categories)
+            if len(set(own)) != len(self.names) or len(own) != len(self.names):
+                raise ModelError(f"categories of the detector's decoder are {list(own)}; give an id for each class")
+            object.__setattr__(self, "categories", None if own == self._numbered else own)
 
     @property
     def output_shapes(self) -> Mapping[str, OutputShape]:
@@ -326,8 +334,9 @@ class Detection:
 
         return DetectionByClass.from_json(document)
 
-    def decoder(self) -> dict[str, float]:
-        return asdict(self._options)
+    def decoder(self) -> dict[str, object]:
+        own = {} if self.categories is None else {"categories": list(self.categories)}
+        return {**asdict(self._options), **own}
 
     def agree(self, ours: DetectedBoxes, theirs: DetectedBoxes) -> NDArray[np.bool_]:
         from edgekd.tasks.detection import score
@@ -358,7 +367,12 @@ class Detection:
     ) -> list[PredictedBoxes]:
         from edgekd.tasks.detection import score
 
-        return score.sample_predictions(predictions, self.names, geometry)
+        return score.sample_predictions(predictions, self.names, self.categories or self._numbered, geometry)
+
+    def results(self, found: Iterable[tuple[str, PredictedBoxes]], annotations: Path) -> Iterator[dict[str, object]]:
+        from edgekd.tasks.detection.annotations.results import coco_results
+
+        return coco_results(found, self.names, annotations)
 
     def must_have_classes(self, common: Any, network: str = "the network") -> None:
         """Refuse the common form of another number of classes: ModelError."""
@@ -366,6 +380,10 @@ class Detection:
             raise ModelError(
                 f"{network} gives scores of {found} classes, and there are {len(self.names)}: {', '.join(self.names)}"
             )
+
+    @property
+    def _numbered(self) -> tuple[int, ...]:
+        return tuple(range(1, 1 + len(self.names)))
 
     @property
     def _options(self) -> DecoderOptions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,29 +35,34 @@ class NamedBox:
     """A detected object: its class by name and number, score, and corners in pixels."""
 
     label: str
-    category: int
+    number: int
     score: float
     box: tuple[float, float, float, float]
 
-    def to_json(self) -> JsonObject:
-        """Return it by the keys of COCO's results: ``bbox`` is [x, y, width, height]; and by its class's name."""
+    def to_json(self, category: int | str) -> JsonObject:
+        """Return it by the keys of COCO's results as one of ``category``; ``bbox`` is [x, y, width, height]."""
         x1, y1, x2, y2 = self.box
-        return {
-            "category_id": self.category,
-            "label": self.label,
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "score": self.score,
-        }
+        return {"category_id": category, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": self.score}
 
 
 @dataclass(frozen=True)
 class PredictedBoxes:
-    """The objects found in one image at the operating threshold, the surest first; None if outputs are not finite."""
+    """The objects found in one image.
+
+    Attributes:
+        boxes: at the operating threshold, the surest first; None if outputs are not finite.
+        categories: the ids of classes, by their numbers.
+        kept: every box that the decoder keeps, not clipped to the image.
+    """
 
     boxes: tuple[NamedBox, ...] | None
+    categories: Sequence[int | str] = ()
+    kept: tuple[NamedBox, ...] = ()
 
     def to_json(self) -> JsonObject:
-        return {"objects": None if self.boxes is None else [each.to_json() for each in self.boxes]}
+        """Return the objects by the keys of COCO's results and by the names of their classes."""
+        found = [{"label": each.label, **each.to_json(self.categories[each.number])} for each in self.boxes or ()]
+        return {"objects": None if self.boxes is None else found}
 
     def to_text(self) -> str:
         """Return ``9 objects: car 91.0 % at (10, 12)–(48, 40), ... and 3 more``: the surest ones."""
@@ -92,18 +97,22 @@ class PredictedBoxes:
         found = picture.convert("RGB")
         pen = Pen(found)
         for each in reversed(self.boxes or ()):
-            pen.box(each.box, SHADES[each.category % len(SHADES)], f"{each.label} {percent(each.score)}")
+            pen.box(each.box, SHADES[each.number % len(SHADES)], f"{each.label} {percent(each.score)}")
         return found
 
 
 def sample_predictions(
-    predictions: DetectedBoxes, names: Sequence[str], geometry: Sequence[Geometry] | None = None
+    predictions: DetectedBoxes,
+    names: Sequence[str],
+    categories: Sequence[int | str],
+    geometry: Sequence[Geometry] | None = None,
 ) -> list[PredictedBoxes]:
-    """Return each image's boxes at the threshold by their class's name.
+    """Return each image's boxes by their class's name.
 
     Args:
+        categories: the ids of classes.
         geometry: each image's way from its file's pixels to the network's, see
-            :meth:`edgekd.tasks.task.Task.sample_predictions`; boxes are then clipped to the image.
+            :meth:`edgekd.tasks.task.Task.sample_predictions`; boxes at the threshold are then clipped to the image.
     """
     found = []
     for image, row in enumerate(predictions.scores):
@@ -111,19 +120,25 @@ def sample_predictions(
             found.append(PredictedBoxes(None))
             continue
         boxes, scores, classes = predictions.of_image(image)
-        places = boxes if geometry is None else _in_file(boxes, geometry[image])
-        named = zip(places.tolist(), scores.tolist(), classes.tolist(), strict=True)
-        acted = [(box, score, kind) for box, score, kind in named if score >= predictions.threshold]
-        found.append(
-            PredictedBoxes(tuple(NamedBox(names[kind], kind, score, tuple(box)) for box, score, kind in acted))
-        )
+        acted = scores >= predictions.threshold
+        places, inside = (boxes, boxes) if geometry is None else _in_file(boxes, geometry[image])
+        at_threshold = _named(inside[acted], scores[acted], classes[acted], names)
+        found.append(PredictedBoxes(at_threshold, categories, _named(places, scores, classes, names)))
     return found
 
 
-def _in_file(boxes: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float64]:
+def _named(
+    boxes: NDArray[Any], scores: NDArray[np.float32], classes: NDArray[np.int64], names: Sequence[str]
+) -> tuple[NamedBox, ...]:
+    parts = zip(boxes.tolist(), scores.tolist(), classes.tolist(), strict=True)
+    return tuple(NamedBox(names[kind], kind, score, tuple(box)) for box, score, kind in parts)
+
+
+def _in_file(boxes: NDArray[np.float32], geometry: Geometry) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """In pixels of the file: as they are, and clipped to its image."""
     height, width = geometry.before
     back: NDArray[np.float64] = geometry.inverse().rectangles(boxes[None])[0]
-    return back.clip(0, [width, height, width, height])
+    return back, back.clip(0, [width, height, width, height])
 
 
 def agree(ours: DetectedBoxes, theirs: DetectedBoxes) -> Bools:

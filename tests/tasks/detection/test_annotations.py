@@ -32,6 +32,8 @@ def test_each_format_gives_the_same_boxes_of_the_resized_images(source, tmp_path
     assert targets["classes"].tolist() == [kinds[:found], [-1] * found]
     assert targets["crowd"][0].tolist() == [False, False, True][:found]
     assert data.task.known(data.test.labels.numpy()).tolist() == [True, True]
+    # The other formats have no ids of their own.
+    assert data.task.decoder().get("categories") == ([5, 10] if source == "coco" else None)
 
 
 def test_boxes_are_letterboxed_with_their_images(tmp_path):

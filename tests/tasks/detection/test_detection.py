@@ -76,8 +76,11 @@ def test_a_network_that_gives_the_objects_has_full_marks_and_agrees_with_itself(
     many = replace(first, boxes=first.boxes * 9).to_text()
     assert many.startswith("9 objects: a 95.3 %") and many.count(" at ") == 6 and many.endswith("(20, 20) and 3 more")
     assert first.to_json() == {
-        "objects": [{"category_id": 0, "label": "a", "bbox": [4, 4, 16, 16], "score": pytest.approx(0.952574)}]
+        "objects": [{"category_id": 1, "label": "a", "bbox": [4, 4, 16, 16], "score": pytest.approx(0.952574)}]
     }
+    [numbered, _] = replace(task, categories=(17, 3, 90)).sample_predictions(found)
+    assert [each["category_id"] for each in numbered.to_json()["objects"]] == [17]
+    assert Detection(NAMES, categories=[1, 2, 3]) == task and "categories" not in task.decoder()
     assert first.to_cells() == {"objects": "1", "labels": "a", "scores": "0.952574", "boxes": "4.00 4.00 20.00 20.00"}
     larger = Geometry.resized(1, (64, 64), (32, 32))
     assert task.sample_predictions(found, geometry=[larger] * 2)[0].boxes[0].box == (8, 8, 40, 40)
@@ -193,6 +196,8 @@ def test_networks_and_options_that_do_not_fit_are_refused():
         task.check_outputs({"cls.8": torch.rand(2, 3, 2, 2), "box.8": torch.zeros(2, 4, 2, 2)}, "net")
     with pytest.raises(ModelError, match="threshold of the detector's decoder is 1"):
         Detection(NAMES, threshold=1.0)
+    with pytest.raises(ModelError, match=r"categories of the detector's decoder are \[3, 3, 7\]; give an id for each"):
+        Detection(NAMES, categories=(3, 3, 7))
 
 
 def test_a_prepared_detector_keeps_its_outputs_names_and_knows_which_layers_give_them():

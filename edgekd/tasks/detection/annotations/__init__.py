@@ -30,12 +30,14 @@ class Annotations:
         files: of the images.
         sizes: their (height, width) in pixels, as far as the annotations say; None where they do not.
         objects: of each image (G, 5): class, x1, y1, x2, y2 in pixels of the file; a class of −2 − c is a crowd of c.
+        categories: the classes' own ids, where the format has them.
     """
 
     names: tuple[str, ...]
     files: tuple[Path, ...]
     sizes: tuple[tuple[int, int] | None, ...]
     objects: tuple[NDArray[np.float32], ...]
+    categories: tuple[int | str, ...] | None = None
 
 
 def checked(kind: int, corners: Sequence[float], size: tuple[int, int], where: str, crowd: bool = False) -> list[float]:

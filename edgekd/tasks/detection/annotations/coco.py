@@ -14,6 +14,11 @@ from edgekd.nearest import nearest
 from edgekd.strict_json import parse
 from edgekd.tasks.detection.annotations import Annotations, checked, first_there, line_of, number, rows
 
+Id = int | str
+
+SECTIONS = ("images", "annotations", "categories")
+# Those of files that list images without their objects.
+NAMED = ("images", "categories")
 LARGEST = 1 << 31
 PARTS = {"train": ("train",), "test": ("test", "val")}
 # Of files that list images without their objects, as those of COCO's own test images.
@@ -31,41 +36,48 @@ def read(root: Path, part: str) -> Annotations:
     Raises:
         DataError: there is no such file, it is not of this format, or an annotation has a mistake.
     """
-    path = find_file(root, part)
-    text = read_content(path, DataError, LARGEST).decode("utf-8", "replace")
-    try:
-        content: Any = parse(text.encode())
-    except ValueError as error:
-        raise DataError(f"{path} is no JSON that can be read: {first_line(error)}") from error
-    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in SECTIONS):
-        raise DataError(f"{path} is not COCO's format: it has no lists {', '.join(SECTIONS)}; {LAYOUT}")
-    return _Reader(root, path, part, text, content).read()
+    return _Reader(find_file(root, part), SECTIONS).read(root, part)
 
 
-SECTIONS = ("images", "annotations", "categories")
+def read_ids(path: Path) -> tuple[dict[str, Id], dict[str, Id]]:
+    """Read the ids of images by their files' names, and those of categories by their names.
+
+    Raises:
+        DataError: there is no such file, or it is not of this format.
+    """
+    reader = _Reader(path, NAMED)
+    images = {each["file_name"]: own for own, each in reader.by_id("images", {"file_name": str}).items()}
+    return images, {each["name"]: own for own, each in reader.by_id("categories", {"name": str}).items()}
 
 
 class _Reader:
-    def __init__(self, root: Path, path: Path, part: str, text: str, content: Any):
-        self.root, self.path, self.part, self.text, self.content = root, path, part, text, content
+    def __init__(self, path: Path, sections: tuple[str, ...]):
+        self.path, self.text = path, read_content(path, DataError, LARGEST).decode("utf-8", "replace")
+        try:
+            self.content: Any = parse(self.text.encode())
+        except ValueError as error:
+            raise DataError(f"{path} is no JSON that can be read: {first_line(error)}") from error
+        if not isinstance(self.content, dict) or not all(isinstance(self.content.get(key), list) for key in sections):
+            raise DataError(f"{path} is not COCO's format: it has no lists {', '.join(sections)}; {LAYOUT}")
 
-    def read(self) -> Annotations:
-        categories = self._by_id("categories", {"name": str})
+    def read(self, root: Path, part: str) -> Annotations:
+        categories = self.by_id("categories", {"name": str})
         classes = {each: place for place, each in enumerate(sorted(categories))}
-        images = self._by_id("images", {"file_name": str, "width": int, "height": int})
+        images = self.by_id("images", {"file_name": str, "width": int, "height": int})
         objects: dict[Any, list[list[float]]] = defaultdict(list)
         for place, each in enumerate(self.content["annotations"]):
             image, row = self._object(place, each, images, classes)
             objects[image].append(row)
         files, folder = [], None
         for image in images.values():
-            folder = folder or self._folder(image["file_name"])
+            folder = folder or self._folder(image["file_name"], root, part)
             files.append(folder / image["file_name"])
         return Annotations(
             names=tuple(categories[each]["name"] for each in classes),
             files=tuple(files),
             sizes=tuple((each["height"], each["width"]) for each in images.values()),
             objects=tuple(rows(objects[each]) for each in images),
+            categories=tuple(classes),
         )
 
     def _object(
@@ -95,7 +107,7 @@ class _Reader:
             raise self._mistake("annotations", place, str(error)) from error
         return image, row
 
-    def _by_id(self, section: str, keys: dict[str, type]) -> dict[Any, Any]:
+    def by_id(self, section: str, keys: dict[str, type]) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         for place, each in enumerate(self.content[section]):
             own = _id(each.get("id")) if isinstance(each, dict) else None
@@ -120,11 +132,11 @@ class _Reader:
     def _mistake(self, section: str, place: int, what: str) -> DataError:
         return DataError(f"{self.path}, line {_line(self.text, section, place)}: {what}")
 
-    def _folder(self, name: str) -> Path:
+    def _folder(self, name: str, root: Path, part: str) -> Path:
         year = self.path.stem.removeprefix("instances_").removesuffix("_annotations.coco")
-        below = [self.path.parent, self.root / year, *(self.root / each for each in PARTS[self.part])]
-        below += [self.root / "images" / each for each in (year, *PARTS[self.part])]
-        below += [self.root / "images", self.root]
+        below = [self.path.parent, root / year, *(root / each for each in PARTS[part])]
+        below += [root / "images" / each for each in (year, *PARTS[part])]
+        below += [root / "images", root]
         found = next((folder for folder in below if (folder / name).is_file()), None)
         if found is None:
             raise DataError(f"{self.path}: the image {name!r} is in none of {', '.join(sorted(map(str, set(below))))}")

@@ -1,0 +1,59 @@
+"""Results in COCO's format, which pycocotools scores against the annotations of the images that were predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from edgekd.errors import DataError
+from edgekd.log import get_logger
+from edgekd.nearest import among
+from edgekd.tasks.detection.annotations.coco import Id, read_ids
+
+if TYPE_CHECKING:
+    from edgekd.tasks.detection.score import PredictedBoxes
+
+logger = get_logger(__name__)
+
+
+def coco_results(
+    found: Iterable[tuple[str, PredictedBoxes]], names: Sequence[str], annotations: Path
+) -> Iterator[dict[str, object]]:
+    """Yield ``image_id``, ``category_id``, ``bbox`` and ``score`` of every box that the decoder keeps.
+
+    Ids are those of the file ``annotations``: of images by their files' names, of categories by ``names``. Mean average
+    precision reads boxes below the threshold too, and as they are before they are clipped to the image. Images of the
+    file that are not predicted are logged: they count as without a box.
+
+    Args:
+        found: predictions by their images' files.
+
+    Raises:
+        DataError: the file cannot be read, or lacks an image or a category.
+    """
+    images, categories = read_ids(annotations)
+    lacking = next((name for name in names if name not in categories), None)
+    if lacking is not None:
+        raise DataError(
+            f"{annotations} has no category {lacking!r}{among(lacking, categories)}: give the annotations of this "
+            "bundle's data"
+        )
+    by_file = {PurePath(name).as_posix(): image for name, image in images.items()}
+    predicted = set()
+    for file, boxes in found:
+        image = _image_of(file, by_file, annotations)
+        predicted.add(image)
+        for each in boxes.kept:
+            yield {"image_id": image, **each.to_json(categories[each.label])}
+    if left_out := len(images) - len(predicted):
+        logger.warning(f"{left_out} of {len(images)} images of {annotations} were not predicted: name their folder too")
+
+
+def _image_of(file: str, images: Mapping[str, Id], annotations: Path) -> Id:
+    """By the end of the file's path, since names in annotations may have folders in front."""
+    parts = Path(file).absolute().parts
+    found = next((end for start in range(len(parts)) if (end := "/".join(parts[start:])) in images), None)
+    if found is None:
+        raise DataError(f"{file} is no image of {annotations}: predict those that it lists")
+    return images[found]
