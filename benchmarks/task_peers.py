@@ -30,7 +30,7 @@ QUICK_SETTINGS: dict[str, Any] = {"seconds": 0.3, "max_seconds": 0.3, "launches"
 def beside_peers(done: Finished, work: Path, quick: bool) -> dict[str, Any]:
     """Quantise the float file of a finished run's last cut by each peer, and compare metric, size and time."""
     recipe = done.recipe
-    data = load_data(recipe.data, recipe.seed, recipe.kind)
+    data = load_data(recipe.data, recipe.seed, recipe.kind, recipe.decoding)
     files = {FLOAT: done.file(done.before_int8), OURS: done.file(done.deployed)}
     images = calibration(data, recipe.seed, _calibrated_on(done) * data.batch_size).numpy()
     failed: dict[str, str] = {}

@@ -36,7 +36,7 @@ def teacher_kept(done: Finished, work: Path, seeds: int, one_in: int = 1) -> dic
     [prune] = recipe.stages
     prune = prune.model_copy(update={"epochs": prune.epochs // one_in})
     recipe = recipe.model_copy(update={"stages": (prune,)})
-    data = load_data(recipe.data, recipe.seed, recipe.kind)
+    data = load_data(recipe.data, recipe.seed, recipe.kind, recipe.decoding)
     found: dict[str, list[Evidence]] = {WITH: [], WITHOUT: []}
     for seed in range(seeds):
         for way, kept in found.items():

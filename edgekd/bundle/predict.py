@@ -59,21 +59,29 @@ class Predictor:
     [{'file': 'part.png', 'label': 'ok', 'probability': 0.98, 'top': [...]}]
     """
 
-    def __init__(self, folder: Path, threads: int = 0, target: str | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        threads: int = 0,
+        target: str | None = None,
+        decoder: Mapping[str, float] | None = None,
+    ):
         """Verify the bundle in ``folder`` and load its model; 0 ``threads`` let ONNX Runtime choose.
 
         Args:
             target: loads the file of this target instead. One for another processor is computed step by step. Golden
                 outputs are of the bundle's own model, which the self-test is for.
+            decoder: options of the task in place of the bundle's, such as ``{"threshold": 0.3}`` of detection.
 
         Raises:
             BundleError: the bundle was changed, its parts do not fit each other, or the target is unknown or for
                 another runtime.
+            EdgekdError: the task has no such option, or it is out of its range.
         """
         self.folder = folder
         bundle = opened(folder, lambda manifest: used(manifest, target_here(manifest, target)))
         self.manifest, self.contents = bundle.manifest, bundle.contents
-        self.task = task_of(self.manifest)
+        self.task = having(task_of(self.manifest), decoder or {}, folder)
         self.preprocess = Preprocess.from_json(self.manifest.preprocess)
         self.threads = threads
         own = target_here(self.manifest, target)
@@ -314,6 +322,18 @@ def task_of(manifest: Manifest) -> Task:
     if canonical_json(task.decoder()) != canonical_json(manifest.decoder):
         raise BundleError(f"{FILE_NAME}: {sorted(manifest.decoder)} are not the options of {task.name}; {REMEDY}")
     return task
+
+
+def having(task: Task, decoder: Mapping[str, float], folder: Path) -> Task:
+    """Return ``task`` with other options of its decoder.
+
+    Raises:
+        EdgekdError: it has none of that name, or a value is out of its range.
+    """
+    unknown = next((name for name in decoder if name not in task.decoder_options), None)
+    if unknown is not None:
+        raise EdgekdError(f"{folder}: a bundle for {task.name} has no {unknown} to set: leave it out")
+    return type(task)(task.names, **{**task.decoder(), **decoder}) if decoder else task
 
 
 def named_inputs(session: BundleSession, tensors: Sequence[Tensor]) -> NamedInputs:

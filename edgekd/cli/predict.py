@@ -34,6 +34,10 @@ def predict(
         str | None,
         typer.Option(help="The target whose file predicts; without it the bundle's own model.", show_default=False),
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="The score from which on a box counts; the bundle's when left out.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one line of CSV for each sample.")] = False,
     coco: Annotated[
@@ -60,7 +64,7 @@ def predict(
 
     if as_json + as_csv + (coco is not None) > 1:
         raise EdgekdError("--json, --csv and --coco: one of them at a time")
-    predictor = Predictor(bundle, threads, target)
+    predictor = Predictor(bundle, threads, target, {} if threshold is None else {"threshold": threshold})
     files = files_in(images, predictor.preprocess.kind)
     is_document = as_json or coco is not None
     watched = track(files, "files", len(files)) if is_document or not sys.stdout.isatty() else files

@@ -100,6 +100,12 @@ class DataSet:
         return sha256(canonical_json([self.fingerprint, self.decoder])) if self.decoder else self.fingerprint
 
     @property
+    def judged_decoder(self) -> dict[str, object]:
+        """Return the set options of the task that its first metric depends on, by which trainings are judged."""
+        options = self.task.decoder_options
+        return {name: value for name, value in self.decoder.items() if name in options and options[name].is_judged}
+
+    @property
     def has_target(self) -> Tensor:
         """Return which training samples (N,) have a target that is known, at least in part."""
         return torch.from_numpy(self.task.known(self.train.labels.numpy()))
@@ -129,15 +135,21 @@ class DataSet:
         return (self.to_input(raw) for raw, _ in in_order(samples, self.batch_size))
 
 
-def load_data(data: Data, seed: int = 0, kind: type[Task] = Classification) -> DataSet:
+def load_data(
+    data: Data, seed: int = 0, kind: type[Task] = Classification, decoder: Mapping[str, object] | None = None
+) -> DataSet:
     """Load the data that ``data`` names for a task of ``kind``, and hold out a validation split.
+
+    Args:
+        decoder: options of the task, see :attr:`edgekd.tasks.task.Task.decoder_options`.
 
     Raises:
         DataError: the data are missing, damaged, not the task's, or cannot be learned from.
     """
     load = from_function if userfile.is_reference(data.source) else SOURCES.find(data.source).load
     source = load(data, kind)
-    task = kind(source.classes, **source.decoder)
+    decoder = {**source.decoder, **(decoder or {})}
+    task = kind(source.classes, **decoder)
     if source.kind != "image" and data.augment:
         raise DataError(f"data.augment: {', '.join(data.augment)} is for images, {data.source} gives {source.kind}s")
     if source.kind != "image" and data.unlabelled is not None:
@@ -179,7 +191,7 @@ def load_data(data: Data, seed: int = 0, kind: type[Task] = Classification) -> D
         unlabelled_share=data.unlabelled_share,
         warnings=tuple(warnings),
         kind=kind if adapted is task else lambda names, **decoder: adapted,
-        decoder=source.decoder,
+        decoder=decoder,
         open=_open_axes(data, source),
         open_sizes=data.open_sizes or {},
     )

@@ -160,7 +160,7 @@ def try_recipe(
     """
     with run_folder(folder), threads_given_back():
         recipe, probed = resolve_targets(recipe)
-        data = load_data(recipe.data, recipe.seed, recipe.kind)
+        data = load_data(recipe.data, recipe.seed, recipe.kind, recipe.decoding)
         begin(folder, fresh=False)
         log = RunLog(folder / LOG, recipe.written)
         hold_threads(log)

@@ -50,7 +50,7 @@ def finished(folder: Path, recipe: Recipe, command: str) -> Report | None:
         is_settled(recipe)
         and known.get("key") == key_of(recipe, command)
         and known.get("files") == digests(folder, PRODUCTS)
-        and known.get("data") == load_data(recipe.data, recipe.seed, recipe.kind).decoded_fingerprint
+        and known.get("data") == load_data(recipe.data, recipe.seed, recipe.kind, recipe.decoding).decoded_fingerprint
     )
     if not is_same:
         return None

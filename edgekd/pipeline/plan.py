@@ -46,7 +46,7 @@ def plan(recipe: Recipe, data: DataSet | None = None) -> RunPlan:
     Args:
         data: the recipe's, where it is loaded already.
     """
-    data = data or load_data(recipe.data, recipe.seed, recipe.kind)
+    data = data or load_data(recipe.data, recipe.seed, recipe.kind, recipe.decoding)
     starts, inputs = starts_of(recipe, data), check_inputs(data)
     first, *rest = (recipe.teacher, *recipe.teacher.others)
     learns = [first.train is not None or recipe.student is None, *(each.train is not None for each in rest)]

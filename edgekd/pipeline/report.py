@@ -74,6 +74,7 @@ def make_report(
     return schema.Report(
         name=recipe.name,
         task=None if data.task.name == DEFAULT else data.task.name,
+        decoder=recipe.decoding or None,
         recipe_sha256=recipe.sha256,
         environment=environment,
         data=schema.DataRecord(

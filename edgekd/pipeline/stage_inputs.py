@@ -18,7 +18,8 @@ class StageInputs:
         stage, version: the kind of stage, and the version of its code.
         settings: its options, with ``needs``: what it takes from the rest of the recipe.
         start, teachers: hashes of the networks; ``teachers`` is empty where there is none.
-        samples: the data's fingerprint, batch size and augmentations.
+        samples: the data's fingerprint, batch size and augmentations, and options of the decoder that predictions on
+            them are judged by.
     """
 
     stage: str

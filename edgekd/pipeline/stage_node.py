@@ -69,6 +69,7 @@ class StageNode(Node[StageResult]):
     def inputs(self) -> StageInputs:
         """Return all that the stage's network follows from."""
         stage, data, settings = self.stage, self.data, self.stage.settings()
+        decoder = {"decoder": data.judged_decoder} if data.judged_decoder else {}
         if self.needs:
             settings["needs"] = self.needs.to_json()
         return StageInputs(
@@ -77,7 +78,10 @@ class StageNode(Node[StageResult]):
             settings=settings,
             start=self.start.content if isinstance(self.start, StageResult) else self.start.key,
             teachers=self.teachers.content if self.teachers else "",
-            samples={"fingerprint": data.fingerprint, "batch_size": data.batch_size, "augment": data.augment},
+            samples={
+                **{"fingerprint": data.fingerprint, "batch_size": data.batch_size, "augment": data.augment},
+                **decoder,
+            },
             seed=self.seed,
         )
 

@@ -23,7 +23,7 @@ def train_for_rank_zero(recipe: Recipe) -> Report:
     with quiet():  # one of all processes logs
         while isinstance(sent := distributed.broadcast(cast("FitCall | Report", None)), FitCall):
             # Not before: the first process may have had to fetch it.
-            data = data or load_data(recipe.data, recipe.seed, recipe.kind)
+            data = data or load_data(recipe.data, recipe.seed, recipe.kind, recipe.decoding)
             _train(sent, data)
     return sent
 

@@ -13,6 +13,7 @@ from typing_extensions import Self
 from edgekd.data.augment import joining
 from edgekd.data.options import Data
 from edgekd.distill.combination import COMBINATIONS
+from edgekd.errors import ModelError
 from edgekd.files import canonical_json, sha256
 from edgekd.nearest import nearest
 from edgekd.options import Budget, Mistake, Registered, Section, Target, Text
@@ -69,6 +70,9 @@ class Recipe(Section):
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="start of all random numbers")
     task: Annotated[str, Registered(TASKS)] | None = Field(
         default=None, description="what the network is for; classification when left out"
+    )
+    decoder: dict[Text, float] | None = Field(
+        default=None, description="options of the task's decoder by name, such as the threshold of detection"
     )
     data: Data = Field(description="where samples come from")
     teacher: Teacher = Field(description="the network to compress")
@@ -149,6 +153,26 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def sets_options_of_the_task(self) -> Self:
+        """Refuse options that the task's decoder does not have, and values that they cannot have."""
+        options = self.kind.decoder_options
+        for name, value in self.decoding.items():
+            if name not in options:
+                way = f"give {' or '.join(options)}" if options else "leave decoder out"
+                raise Mistake(
+                    f"{name!r} is no option of the decoder of {self.kind.name}{nearest(name, options)}; {way}",
+                    *("decoder", name),
+                )
+            if value not in options[name].values:
+                raise Mistake(f"expected {options[name].values}, got {value:g}", "decoder", name)
+        if self.decoding:
+            try:
+                self.kind(("a",), **self.decoding)
+            except ModelError as error:
+                raise Mistake(str(error), "decoder") from error
+        return self
+
+    @model_validator(mode="after")
     def objective_is_known(self) -> Self:
         """Refuse an objective that no student is measured by."""
         known = [*OBJECTIVES, *(metric.name for metric in self.kind.metrics)]
@@ -186,6 +210,13 @@ class Recipe(Section):
     def kind(self) -> type[Task]:
         """Return the task's class, which is called with the names of classes or labels."""
         return TASKS[self.task or DEFAULT]
+
+    @property
+    def decoding(self) -> dict[str, float]:
+        """Return the options of the task's decoder that the recipe sets."""
+        whole = {name for name, option in self.kind.decoder_options.items() if option.values.whole}
+        given = (self.decoder or {}).items()
+        return {name: int(value) if name in whole and value.is_integer() else value for name, value in given}
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON values in the form of the YAML, with defaults, without what is None."""
@@ -247,6 +278,7 @@ def json_schema() -> dict[str, Any]:
     schema = Recipe.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["properties"]["extends"] = {"type": "string", "description": "a recipe that this one changes"}
+    schema["properties"]["decoder"]["anyOf"][0] = _decoder_in_json()
     sections = {"data": "Data", "teacher": "Teacher", "student": "Student"}
     required = {key: {"required": schema["$defs"][name].pop("required")} for key, name in sections.items()}
     _open_in_json(schema)
@@ -256,6 +288,19 @@ def json_schema() -> dict[str, Any]:
     schema["then"]["required"].remove("stages")
     del required["student"]
     return schema
+
+
+def _decoder_in_json() -> dict[str, Any]:
+    properties = {}
+    for name, option in ((name, each) for task in TASKS.values() for name, each in task.decoder_options.items()):
+        low, high = option.values.low, option.values.high
+        properties[name] = {
+            "type": "integer" if option.values.whole else "number",
+            "exclusiveMinimum" if option.values.open_low else "minimum": low,
+            "exclusiveMaximum" if option.values.open_high else "maximum": high,
+            "description": option.description,
+        }
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def _open_in_json(schema: dict[str, Any]) -> None:

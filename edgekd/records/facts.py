@@ -1,4 +1,4 @@
-"""What two reports must share to be compared: the test set, the machine and the devices."""
+"""What two reports must share to be compared: the test set, the decoder, the machine and the devices."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +18,7 @@ def facts_of(report: Mapping[str, Any]) -> Facts:
     facts = {
         TEST_SET: data.get("fingerprint"),
         "test samples": data.get("test"),
+        **{f"{name} of the decoder": value for name, value in (report.get("decoder") or {}).items()},
         "processor": cpu.get("model"),
         "architecture": cpu.get("architecture"),
         "processor features": cpu.get("flags"),

@@ -118,6 +118,7 @@ def report(value: Any, key: str) -> None:
         "name": text,
         "recipe_sha256": text,
         "command": text,
+        "decoder": named(number()),
         "rows": rows,
         "targets": several(table({**dict.fromkeys((*TARGET, "file", "not_measured", "no_file"), text)}, TARGET)),
         "deployed": table({"model": text, "place": text}, ("model", "place")),

@@ -283,7 +283,7 @@ class Deployed(ReportPart):
 
 
 class Report(ReportPart):
-    """The report of a run; ``task`` is None for classification.
+    """The report of a run; ``task`` is None for classification, ``decoder`` holds the options that the recipe sets.
 
     In version 1 the teacher comes first, the deployed network last; nothing else says so.
     """
@@ -291,6 +291,7 @@ class Report(ReportPart):
     schema_version: Annotated[int, Field(ge=0, le=SCHEMA_VERSION)] = SCHEMA_VERSION
     name: str
     task: str | None = None
+    decoder: dict[str, float] | None = None
     recipe_sha256: str
     environment: dict[str, Any] = Field(default_factory=dict)
     data: DataRecord | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 Stored = TypeVar("Stored")  # an array or a tensor
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgekd.geometry import Geometry, Tile
+    from edgekd.ranges import Range
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.breakdown import Breakdown, NamedPredictions, Pictures
     from edgekd.tasks.metric import Metric
@@ -29,6 +31,19 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, NDArray[Any]]
     # Of one sample, without the batch; None where any size is taken.
     OutputShape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class DecoderOption:
+    """An option of a task's decoder that its user chooses, a number.
+
+    Attributes:
+        is_judged: whether the task's first metric depends on it, by which trainings are judged.
+    """
+
+    values: Range
+    description: str
+    is_judged: bool = True
 
 
 class Details(Protocol):
@@ -119,6 +134,7 @@ class Task(Protocol):
     # finite, which to_rows gives here too; or all of them.
     reduction: ClassVar[Literal["argmax", "none"]]
     breakdown_key: ClassVar[str | None]  # of a report, which keeps the breakdown there; None if there is none
+    decoder_options: ClassVar[Mapping[str, DecoderOption]]  # those that a recipe may set, by name
 
     def __init__(self, names: tuple[str, ...], **options: Any) -> None: ...
 

@@ -161,7 +161,7 @@ CASES = {
     "masks": (LETTERBOX, Segmentation(LABELS), "N"),
     "masks, stretched": (COLOUR, Segmentation(LABELS), 2),
     "boxes": (LETTERBOX, Detection(LABELS, iou=0.3), "N"),
-    "boxes, stretched": (COLOUR, Detection(LABELS, threshold=0.04), 1),
+    "boxes, stretched": (COLOUR, Detection(LABELS, score=0.04, threshold=0.04), 1),
 }
 
 
@@ -297,7 +297,7 @@ def test_a_file_that_decodes_itself(task, tmp_path):
 
 def test_a_file_that_decodes_itself_is_compared_with_something(tmp_path):
     with pytest.raises(BundleError, match="predicts nothing on the golden samples.*lower the decoder's least score"):
-        packed(tmp_path / "bundle", COLOUR, Detection(LABELS, score=0.9999), decoded_output=True)
+        packed(tmp_path / "bundle", COLOUR, Detection(LABELS, score=0.9999, threshold=0.99995), decoded_output=True)
     bundle = packed(tmp_path / "bundle", COLOUR, Detection(LABELS, threshold=0.9999), decoded_output=True)
     assert Predictor(bundle).self_test().passed  # boxes below the user's threshold are compared as well
 

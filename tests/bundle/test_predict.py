@@ -26,9 +26,11 @@ from edgekd.errors import BundleError, DataError
 from edgekd.files import sha256
 from edgekd.preprocess import Preprocess
 from edgekd.tasks.classification import Classification
+from edgekd.tasks.detection import Detection
 
-from .conftest import computing
+from .conftest import LABELS, computing
 from .models import golden_of, linear_model, vector_model
+from .test_examples import COLOUR, packed, scenes
 from .test_verify import reseal
 
 RUN = CliRunner()
@@ -43,6 +45,27 @@ def test_it_predicts_what_is_in_the_picture(bundle: Path, draw: Callable[[str], 
     assert np.isclose(found[0]["probability"], expected[1], atol=1e-6)
     assert [best["label"] for best in found[0]["top"]] == ["left", "dark", "right"]
     assert np.isclose(sum(best["probability"] for best in found[0]["top"]), 1)
+
+
+def test_boxes_are_those_at_a_threshold_of_ones_own(bundle: Path, tmp_path: Path, edgekd: Any) -> None:
+    images = scenes(3)
+    boxes, photos = packed(tmp_path / "boxes", COLOUR, Detection(LABELS), images=images), tmp_path / "boxes/golden"
+
+    def scores(*threshold: object) -> list[float]:
+        done = edgekd("predict", boxes, *(photos / name for name in images), "--json", *threshold)
+        assert done.code == 0
+        return [each["score"] for image in json.loads(done.out) for each in image["objects"]]
+
+    usual, lower, higher = scores(), scores("--threshold", 0.2), scores("--threshold", 0.8)
+    assert sorted(each for each in lower if each >= 0.5) == sorted(usual)
+    assert sorted(each for each in lower if each >= 0.8) == sorted(higher)
+    assert len(lower) > len(usual) > len(higher) > 0 and min(lower) >= 0.2
+    for folder, threshold, says in (
+        (boxes, 0.01, "threshold of the detector's decoder is 0.01, and it drops boxes below its score, 0.05"),
+        (bundle, 0.3, f"{bundle}: a bundle for classification has no threshold to set: leave it out"),
+    ):
+        done = edgekd("predict", folder, photos, "--threshold", threshold)
+        assert done.code == 1 and says in done.err
 
 
 def test_a_damaged_picture_is_named(bundle: Path, tmp_path: Path) -> None:

@@ -98,8 +98,8 @@ def test_hash_is_of_values_not_of_spelling(write: Write) -> None:
         ("# nothing\n", "r.yaml: the file is empty; 'edgekd init' writes a recipe to start from"),
         (
             "- distill\n",
-            "r.yaml:1: expected a mapping with the keys name, seed, task, data, teacher, student, stages, targets, "
-            "budget, objective",
+            "r.yaml:1: expected a mapping with the keys name, seed, task, decoder, data, teacher, student, stages, "
+            "targets, budget, objective",
         ),
         (b"name: \xff\n", "r.yaml: not UTF-8 text; save it as UTF-8"),
         ("name: a\ndata: [1\n", "r.yaml:3: not valid YAML: expected ',' or ']', but got '<stream end>'"),

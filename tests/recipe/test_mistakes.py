@@ -378,6 +378,29 @@ TASK_NAMES = " or ".join(map(repr, TASKS))
             "name: small\nbudget: {drop: {accuracy: much}}",
             "r.yaml:2: budget.drop.accuracy: expected a number, got 'much'",
         ),
+        (
+            "name: small",
+            "name: small\ndecoder: {threshold: 0.3}",
+            "r.yaml:2: decoder.threshold: 'threshold' is no option of the decoder of classification; leave decoder out",
+        ),
+        *(
+            ("name: small", f"name: small\ntask: detection\ndecoder: {{{given}}}", f"r.yaml:3: decoder{says}")
+            for given, says in (
+                ("threshold: high", ".threshold: expected a number, got 'high'"),
+                ("threshold: 1", ".threshold: expected a finite number above 0 and below 1, got 1"),
+                ("detections: 2.5", ".detections: expected a whole number of at least 1 and at most 1000, got 2.5"),
+                (
+                    "thresold: 0.3",
+                    ".thresold: 'thresold' is no option of the decoder of detection (did you mean 'threshold'?); give "
+                    "threshold or iou or detections or score or candidates",
+                ),
+                (
+                    "threshold: 0.02",
+                    ": threshold of the detector's decoder is 0.02, and it drops boxes below its score, 0.05: raise "
+                    "the threshold, or lower score",
+                ),
+            )
+        ),
     ],
 )
 def test_message(complaint: Complaint, old: str, new: str, message: str) -> None:

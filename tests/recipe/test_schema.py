@@ -61,6 +61,21 @@ def test_dump_has_defaults_and_leaves_none_out() -> None:
     assert dump["budget"] == {}
 
 
+def test_options_of_the_tasks_decoder_are_numbers_of_their_own_kind() -> None:
+    recipe = built(task="detection", decoder={"threshold": 0.3, "detections": 50, "iou": 1})
+    assert recipe.decoding == {"threshold": 0.3, "detections": 50, "iou": 1.0}
+    assert isinstance(recipe.decoding["detections"], int) and built().decoding == {}
+    assert recipe.to_json()["decoder"] == recipe.decoding and "decoder" not in built().to_json()
+    [known, _] = json_schema()["properties"]["decoder"]["anyOf"]
+    assert known["additionalProperties"] is False
+    for name, bounds in (
+        ("threshold", {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
+        ("iou", {"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
+        ("detections", {"type": "integer", "minimum": 1, "maximum": 1000}),
+    ):
+        assert bounds.items() <= known["properties"][name].items()
+
+
 def test_recipes_are_frozen() -> None:
     with pytest.raises(ValidationError):
         built().seed = 1  # type: ignore[misc]

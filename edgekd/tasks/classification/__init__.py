@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgekd.tasks.breakdown import NamedPredictions, Pictures
     from edgekd.tasks.classification.by_class import ByClass
     from edgekd.tasks.classification.score import ClassDetails, ClassPredictions, PredictedClass
-    from edgekd.tasks.task import Arrays, Language, OutputShape, Stored, Tensors
+    from edgekd.tasks.task import Arrays, DecoderOption, Language, OutputShape, Stored, Tensors
 
 
 def _correct(predictions: ClassPredictions, targets: Arrays) -> Correct:
@@ -46,6 +46,7 @@ class Classification(WholeNumbers):
     pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "image-classification", "vector": "tabular-classification"}
     reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
     breakdown_key: ClassVar[str | None] = "by_class"
+    decoder_options: ClassVar[Mapping[str, DecoderOption]] = {}
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("accuracy", "accuracy", "%", "higher", "mcnemar", _correct, lambda: Correct),
     )

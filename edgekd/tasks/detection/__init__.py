@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from edgekd.errors import ModelError
+from edgekd.ranges import SHARE, SHARE_OR_ALL, SHARE_OR_NONE, Range
 from edgekd.tasks.metric import Evidence, Metric, SharedEvidence
 from edgekd.tasks.signature import LOGITS, Signature
+from edgekd.tasks.task import DecoderOption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -123,6 +125,13 @@ class Detection:
     pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "object-detection"}
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
     breakdown_key: ClassVar[str | None] = "by_box_class"
+    decoder_options: ClassVar[Mapping[str, DecoderOption]] = {
+        "threshold": DecoderOption(SHARE, "the score from which on you act on a box: 0.5 when left out", False),
+        "iou": DecoderOption(SHARE_OR_ALL, "boxes that overlap a better one of their class by more are dropped: 0.6"),
+        "detections": DecoderOption(Range(1, 1000, whole=True), "the most boxes of an image: 100"),
+        "score": DecoderOption(SHARE_OR_NONE, "boxes of no higher score are dropped: 0.05"),
+        "candidates": DecoderOption(Range(1, 100_000, whole=True), "the most that iou is applied to, the best: 1000"),
+    }
     decoded_output: ClassVar[str] = (
         "`detections` (batch, boxes, 6): corners x1, y1, x2, y2 in pixels of the network's image, score, and class, −1 "
         "where there is no box"
@@ -135,16 +144,14 @@ class Detection:
     )
 
     def __post_init__(self) -> None:
-        ranges = {
-            "score": (0 <= self.score < 1, "at least 0 and below 1"),
-            "iou": (0 < self.iou <= 1, "above 0 and at most 1"),
-            "threshold": (0 < self.threshold < 1, "above 0 and below 1"),
-            "detections": (1 <= self.detections <= 1000, "from 1 to 1000"),
-            "candidates": (1 <= self.candidates <= 100_000, "from 1 to 100000"),
-        }
-        for option, (holds, expected) in ranges.items():
-            if not holds:
-                raise ModelError(f"{option} of the detector's decoder is {getattr(self, option)}; give one {expected}")
+        for name, option in self.decoder_options.items():
+            if (value := getattr(self, name)) not in option.values:
+                raise ModelError(f"{name} of the detector's decoder is {value}; give {option.values}")
+        if self.threshold < self.score:
+            raise ModelError(
+                f"threshold of the detector's decoder is {self.threshold:g}, and it drops boxes below its score, "
+                f"{self.score:g}: raise the threshold, or lower score"
+            )
         if self.categories is not None:
             own = tuple(self.categories)
             if len(set(own)) != len(self.names) or len(own) != len(self.names):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgekd.tasks.multilabel.by_label import ByLabel
     from edgekd.tasks.multilabel.evidence import LabelDetails
     from edgekd.tasks.multilabel.score import LabelPredictions, PredictedLabels
-    from edgekd.tasks.task import Arrays, Language, OutputShape, Stored, Tensors
+    from edgekd.tasks.task import Arrays, DecoderOption, Language, OutputShape, Stored, Tensors
 
 THRESHOLD = 0.5
 
@@ -79,6 +79,7 @@ class Multilabel(WholeNumbers):
     pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "image-classification", "vector": "tabular-classification"}
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
     breakdown_key: ClassVar[str | None] = "by_label"
+    decoder_options: ClassVar[Mapping[str, DecoderOption]] = {}
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("map", "mean average precision", "%", "higher", "bootstrap", _average_precision, _ap_type),
         Metric("macro_f1", "macro F1", "%", "higher", "bootstrap", _macro_f1, _f1_type),

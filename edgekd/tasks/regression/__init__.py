@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgekd.tasks.regression.by_value import ByValue
     from edgekd.tasks.regression.evidence import ErrorDetails
     from edgekd.tasks.regression.score import PredictedValues, ValuePredictions
-    from edgekd.tasks.task import Arrays, Language, OutputShape, Stored, Tensors
+    from edgekd.tasks.task import Arrays, DecoderOption, Language, OutputShape, Stored, Tensors
 
 # Predictions that are nearer than this share of the targets' deviation are alike.
 ALIKE = 0.1
@@ -83,6 +83,7 @@ class Regression:
     pipeline_tags: ClassVar[Mapping[str, str]] = {"vector": "tabular-regression"}
     reduction: ClassVar[Literal["argmax", "none"]] = "none"
     breakdown_key: ClassVar[str | None] = "by_value"
+    decoder_options: ClassVar[Mapping[str, DecoderOption]] = {}
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("mae", "mean absolute error", "", "lower", "bootstrap", _mean_absolute_error, _type("AbsoluteErrors")),
         Metric(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgekd.tasks.segmentation.by_class import MaskBreakdown
     from edgekd.tasks.segmentation.evidence import MaskDetails
     from edgekd.tasks.segmentation.score import MaskPredictions, PredictedMask
-    from edgekd.tasks.task import Arrays, Language, OutputShape, Stored, Tensors
+    from edgekd.tasks.task import Arrays, DecoderOption, Language, OutputShape, Stored, Tensors
 
     Masks = NDArray[np.uint8]
 
@@ -97,6 +97,7 @@ class Segmentation:
     pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "image-segmentation"}
     reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
     breakdown_key: ClassVar[str | None] = "by_mask_class"
+    decoder_options: ClassVar[Mapping[str, DecoderOption]] = {}
     decoded_output: ClassVar[str] = "`classes` (batch, height, width): the class of each position"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("miou", "mean IoU", "%", "higher", "bootstrap", SharedEvidence(_overlaps, _mean_iou), _iou_type),

@@ -196,6 +196,8 @@ def test_networks_and_options_that_do_not_fit_are_refused():
         task.check_outputs({"cls.8": torch.rand(2, 3, 2, 2), "box.8": torch.zeros(2, 4, 2, 2)}, "net")
     with pytest.raises(ModelError, match="threshold of the detector's decoder is 1"):
         Detection(NAMES, threshold=1.0)
+    with pytest.raises(ModelError, match="threshold of .* is 0.02, and it drops boxes below its score, 0.05"):
+        Detection(NAMES, threshold=0.02)
     with pytest.raises(ModelError, match=r"categories of the detector's decoder are \[3, 3, 7\]; give an id for each"):
         Detection(NAMES, categories=(3, 3, 7))
 
