@@ -12,7 +12,7 @@ from edgekd.formatting import ABSENT, CALIBRATION, DETAILS, NAMES, columns, coun
 from edgekd.plain_text import document, line
 from edgekd.report.advice import next_steps
 from edgekd.report.columns import LAYERS, PARITY, WIDTHS, baseline_sentences, precision_sentence, step_columns
-from edgekd.report.panels import panel_pictures
+from edgekd.report.panels import curve_pictures, panel_pictures
 from edgekd.report.plots import Picture, pictures, stage_pictures, widths_of
 from edgekd.report.profile import LayersUnderRoofs
 from edgekd.report.reliability import reliability_pictures
@@ -89,6 +89,7 @@ def render_html(report: Report, folder: Path | None = None) -> str:
         warnings=warning_lines(checked),
         panel=panel,
         panel_pictures=panel_pictures(panel) if panel else [],
+        panel_curves=curve_pictures(panel) if panel else [],
     )
 
 

@@ -75,6 +75,21 @@ class PanelTable:
     instead: str = ""
 
 
+class PanelCurves(NamedTuple):
+    """A picture of two curves over shares ``x``: of the networks before and after, shares as well.
+
+    Attributes:
+        across, along: the axes.
+    """
+
+    title: str
+    across: str
+    along: str
+    x: Sequence[float]
+    before: Sequence[float]
+    after: Sequence[float]
+
+
 class Shot(NamedTuple):
     """A small picture, a PNG in base64, with its caption.
 
@@ -99,6 +114,7 @@ class Panel:
         picture: its title; it shows ``groups`` before and after, along ``axis``.
         table: next to the picture; ``further`` are below.
         short: the whole in a line or two, for a pull request.
+        curves: a second picture.
         shots: small pictures below the tables, in rows of three, such as of predictions before and after.
         legend: above them, with ``colours`` such as ``("#56b4e9", "hits")``.
     """
@@ -114,6 +130,7 @@ class Panel:
     table: PanelTable
     further: Sequence[PanelTable]
     short: str
+    curves: PanelCurves | None = None
     shots: Sequence[Shot] = ()
     legend: str = ""
     colours: Sequence[tuple[str, str]] = ()
@@ -196,6 +213,7 @@ def panel_of_shares(
     axis: str,
     count: Column,
     further: Sequence[PanelTable] = (),
+    curves: PanelCurves | None = None,
     shots: Sequence[Shot] = (),
     legend: str = "",
     colours: Sequence[tuple[str, str]] = (),
@@ -237,6 +255,7 @@ def panel_of_shares(
         table=PanelTable(f"{title} of each {group}", columns, shown),
         further=further,
         short=f"{sentence} Most lost: {named}." if named else sentence,
+        curves=curves,
         shots=shots,
         legend=legend,
         colours=colours,

@@ -44,7 +44,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory, sample_page: str) -> dict[st
     report = Report.from_json(invented.sample())
     folder = tmp_path_factory.mktemp("pages")
     both = {"one": report, LONG: report}
-    boxes = Report.from_json(json.loads(BOXES.read_text()))
+    kept = json.loads(BOXES.read_text())
+    curve = [1 - (place / 100) ** 4 for place in range(101)]
+    kept["by_box_class"] |= {"curve_before": curve, "curve_after": [0.9 * each for each in curve]}
+    boxes = Report.from_json(kept)
     texts = {
         "report": sample_page,
         "comparison": render_comparison(both, pairs(both)),
@@ -70,7 +73,7 @@ def visit(browser: "Browser", pages: dict[str, Path]) -> Iterator[Callable[..., 
         context.close()
 
 
-@pytest.mark.parametrize(("name", "pictures"), [("report", 11), ("comparison", 2)])
+@pytest.mark.parametrize(("name", "pictures"), [("report", 11), ("comparison", 2), ("boxes", 18)])
 def test_it_opens_without_a_request_or_a_complaint(
     browser: "Browser", pages: dict[str, Path], name: str, pictures: int
 ) -> None:
@@ -90,7 +93,7 @@ def test_it_opens_without_a_request_or_a_complaint(
 
 @pytest.mark.parametrize(
     ("name", "width"),
-    [*product(("report", "comparison"), WIDTHS), ("boxes", DESK)],
+    [*product(("report", "comparison"), WIDTHS), ("boxes", 390), ("boxes", DESK)],
 )
 def test_nothing_is_cut_or_scrolls_sideways_or_overlaps(visit: Callable[..., "Page"], name: str, width: int) -> None:
     page = visit(name, width)

@@ -1,11 +1,13 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from edgekd.formatting import points
 from edgekd.report.html import render_html
-from edgekd.report.panels import panel_pictures
+from edgekd.report.panels import curve_pictures, panel_pictures
 from edgekd.report.schema import Report
+from edgekd.tasks.breakdown import PanelCurves
 from edgekd.tasks.classification.by_class import ByClass
 
 
@@ -34,6 +36,22 @@ def test_of_a_thousand_the_ends_are_shown() -> None:
 
 def test_without_samples_there_is_no_picture() -> None:
     assert panel_pictures(ByClass(**of((0, 0, 0))).panel()) == []
+
+
+def test_both_networks_curves_are_one_picture_said_in_words() -> None:
+    panel = ByClass(**of((10, 9, 9))).panel()
+    assert curve_pictures(panel) == []
+    places = [place / 100 for place in range(101)]
+    falling = [[1 - loss * place for place in places] for loss in (0.2, 0.4)]
+    curves = PanelCurves("Precision at each recall", "recall in %", "precision in %", places, *falling)
+    [shown] = curve_pictures(replace(panel, curves=curves))
+    assert shown.alt == (
+        "Precision at each recall. "
+        "teacher: 95.0 % at 25.0 %, 90.0 % at 50.0 %, 85.0 % at 75.0 %, 82.0 % at 90.0 %; "
+        "student: 90.0 % at 25.0 %, 80.0 % at 50.0 %, 70.0 % at 75.0 %, 64.0 % at 90.0 %."
+    )
+    for word in ("recall in %", "precision in %", "teacher", "student", "currentColor", "precision-at-each-recall-"):
+        assert word in shown.svg
 
 
 @pytest.mark.parametrize(

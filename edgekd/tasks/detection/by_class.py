@@ -19,6 +19,7 @@ from edgekd.tasks.breakdown import (
     LostGroup,
     NamedPredictions,
     Panel,
+    PanelCurves,
     PanelTable,
     ReportPart,
     Shot,
@@ -26,7 +27,7 @@ from edgekd.tasks.breakdown import (
     lost_more,
     panel_of_shares,
 )
-from edgekd.tasks.detection.evidence import BoxPrecision
+from edgekd.tasks.detection.evidence import RECALLS, BoxPrecision
 from edgekd.tasks.detection.matching import ImageMatches, Matches, Objects, matches
 from edgekd.tasks.detection.operating_point import object_scores, operating_point
 
@@ -44,6 +45,8 @@ MOST_MOVED = 3
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
+Curve = Annotated[tuple[Share, ...], Field(min_length=len(RECALLS), max_length=len(RECALLS))]
+DIGITS = 4  # of a curve's points
 
 
 class ClassPrecision(ReportPart):
@@ -81,6 +84,8 @@ class DetectionByClass(ReportPart):
     """The average precision of ``before`` and ``after`` in ``runtime`` class by class, and both at the ``threshold``.
 
     Attributes:
+        curve_before, curve_after: precision at recalls of 0, 0.01 to 1, at an overlap of 0.5, the mean over classes;
+            None in reports of earlier versions.
         examples: images in which the two networks act most differently.
         score_moved: the mean change of an object's best score, in [−1, 1], over objects that either network finds; how
             far the distribution of scores moved. None where no object is found.
@@ -94,6 +99,8 @@ class DetectionByClass(ReportPart):
     operation_before: Operation
     operation_after: Operation
     score_moved: Annotated[float, Field(ge=-1, le=1)] | None = None
+    curve_before: Curve | None = None
+    curve_after: Curve | None = None
     examples: tuple[BoxExample, ...] = ()
 
     @property
@@ -135,6 +142,7 @@ class DetectionByClass(ReportPart):
             axis="average precision in %",
             count=Column("Objects", lambda each: str(each.n)),
             further=(self._at_threshold(),),
+            curves=self._curves(),
             shots=[shot for each in self.examples for shot in self._shots(each)],
             legend=LEGEND if is_layered else f"{LEGEND[:-1]}.",
             colours=COLOURS if is_layered else (),
@@ -143,6 +151,14 @@ class DetectionByClass(ReportPart):
     def _shots(self, each: BoxExample) -> list[Shot]:
         shown = (("objects", each.actual), (self.before, each.before), (self.after, each.after))
         return [Shot(png, f"{name}, test image {each.sample}", each.photo) for name, png in shown if png is not None]
+
+    def _curves(self) -> PanelCurves | None:
+        if self.curve_before is None or self.curve_after is None:
+            return None
+        title = "Precision at each recall, at an overlap of 0.5, mean of the classes"
+        return PanelCurves(
+            title, "recall in %", "precision in %", RECALLS.tolist(), self.curve_before, self.curve_after
+        )
 
     def _at_threshold(self) -> PanelTable:
         rows = [
@@ -202,6 +218,8 @@ def by_class(
         operation_before=_operation(both[0], ours),
         operation_after=_operation(both[1], theirs),
         score_moved=float((theirs - ours)[found].mean()) if found.any() else None,
+        curve_before=_curve(was),
+        curve_after=_curve(now),
         examples=_examples(*both, targets, names, pictures),
     )
 
@@ -262,6 +280,11 @@ def _operation(found: Matches, scores: NDArray[np.float64]) -> Operation:
     figures = _shares(np.array([point.precision, point.recall, point.value()]))
     mean = float(scores.mean()) if len(scores) else None
     return Operation(precision=figures[0], recall=figures[1], f1=figures[2], object_score=mean)
+
+
+def _curve(precision: BoxPrecision) -> tuple[float, ...] | None:
+    found = precision.curve()
+    return None if np.isnan(found).any() else tuple(found.round(DIGITS).tolist())
 
 
 def _shares(values: NDArray[np.float64]) -> list[float | None]:

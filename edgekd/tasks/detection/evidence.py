@@ -122,6 +122,25 @@ class BoxPrecision(_MeanOverClasses):
             row[there] = ranked.average_precision(columns[:, there], total[there])
         return found
 
+    def curve(self) -> Floats:
+        """Return precision at each recall of :data:`RECALLS`, at an overlap of 0.5: (101,), the mean over classes.
+
+        Precision at a recall is the highest at that recall or beyond, so that the mean over recalls is AP50. Classes
+        without an object are left out; NaN if none has one.
+        """
+        totals = np.asarray(self.objects, np.float64).sum(0)
+        curves = [self._curve(kind, total) for kind, total in enumerate(totals.tolist()) if total > 0]
+        return np.mean(curves, axis=0) if curves else np.full(len(RECALLS), np.nan)
+
+    def _curve(self, kind: int, total: float) -> Floats:
+        of_class = np.asarray(self.classes) == kind
+        order = np.argsort(-np.asarray(self.scores)[of_class], kind="stable")
+        hits, ignored = ((np.asarray(each)[of_class][order] & 1) > 0 for each in (self.hits, self.ignored))
+        true, seen = hits.cumsum(), (~ignored).cumsum()
+        precision = np.divide(true, seen, out=np.zeros(len(seen)), where=seen > 0)
+        highest = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+        return highest[np.searchsorted(true / total, RECALLS)]
+
     @cached_property
     def _ranked(self) -> list[_RankedClass]:
         return [self._rank(each) for each in range(np.asarray(self.objects).shape[1])]

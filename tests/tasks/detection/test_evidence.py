@@ -72,7 +72,7 @@ def slow(predictions, targets, images, thresholds=IOUS, kinds=4):
 
 
 def coco(predictions, targets, kinds=4):
-    """By pycocotools: mAP, mAP50 and average recall of 100 detections."""
+    """By pycocotools: mAP, mAP50 and average recall of 100 detections, and the mean curve at an overlap of 0.5."""
     tools = pytest.importorskip("pycocotools.cocoeval", reason="pycocotools is not installed")
     from pycocotools.coco import COCO
 
@@ -96,7 +96,9 @@ def coco(predictions, targets, kinds=4):
         judged.evaluate()
         judged.accumulate()
         judged.summarize()
-    return judged.stats[0], judged.stats[1], judged.stats[8]
+    # By overlaps, recalls, classes, areas and numbers of detections; −1 for classes without an object.
+    curves = judged.eval["precision"][0, :, :, 0, -1]
+    return (judged.stats[0], judged.stats[1], judged.stats[8]), curves[:, (curves > -1).all(0)].mean(1)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -106,7 +108,9 @@ def test_as_pycocotools(seed):
     metrics = (average_precision, average_precision_50, average_recall)
     matched = matches(predictions, targets)
     found = [metric(matched).value() for metric in metrics]
-    np.testing.assert_allclose(found, coco(predictions, targets), atol=1e-9)
+    expected, curve = coco(predictions, targets)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    np.testing.assert_allclose(average_precision(matched).curve(), curve, atol=1e-9)
 
 
 @pytest.mark.slow

@@ -81,6 +81,11 @@ def test_a_class_that_is_dead_is_named():
         inks = {colour for _, colour in over.getcolors(1 << 16)}
         assert {(0, 0, 0, 0), (0xF0, 0xE4, 0x42, 255)} <= inks
         assert ((0x56, 0xB4, 0xE9, 255) in inks) == (not shot.caption.startswith("objects"))
+    curves = told.panel().curves
+    for predicted, curve in ((before, curves.before), (after, curves.after)):
+        area = METRICS["box_map50"].evidence(predicted, targets).value()
+        assert len(curve) == len(curves.x) == 101 and abs(np.mean(curve) - area) < 1e-4
+    assert told.model_copy(update={"curve_before": None}).panel().curves is None  # of an earlier version
     without = TASK.breakdown(*both, targets, "ONNX Runtime")
     assert without.changed == told.changed and {shot.photo for shot in without.panel().shots} == {None}
     bare = [each.model_copy(update={"actual": None}) for each in without.examples]
