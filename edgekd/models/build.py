@@ -11,7 +11,13 @@ from torch import nn
 
 from edgekd import userfile
 from edgekd.errors import ModelError
-from edgekd.models import cifar_resnet, pyramid_detector, tiny, unet  # noqa: F401  (their entries register themselves)
+from edgekd.models import (  # noqa: F401  (their entries register themselves)
+    cifar_resnet,
+    pyramid_detector,
+    simple_baseline,
+    tiny,
+    unet,
+)
 from edgekd.models.registry import MODELS
 from edgekd.nearest import nearest
 from edgekd.tasks.signature import Shape, Signature
@@ -40,6 +46,26 @@ def build(name: str, input_shape: tuple[int, ...], num_classes: int, **args: Any
     if not isinstance(network, nn.Module):
         raise ModelError(f"{name} gave a {type(network).__name__}, not a torch.nn.Module; return the network itself")
     return network
+
+
+@MODELS.register("simple_baseline")
+def on_backbone(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    backbone: str = "resnet8",
+    backbone_args: Mapping[str, object] | None = None,
+    stride: int = 4,
+    channels: int = 64,
+) -> nn.Module:
+    """Build ``num_classes`` heat maps of a cell for ``stride`` x ``stride`` pixels on any network but a user's own.
+
+    Raises:
+        ModelError: see :func:`edgekd.models.simple_baseline.on_backbone`, and for a user's file.
+    """
+    if userfile.is_reference(backbone):
+        raise ModelError(f"{backbone} is no backbone: build the whole network in a path.py:function")
+    network = build(backbone, input_shape, 1, **(backbone_args or {}))
+    return simple_baseline.on_backbone(backbone, network, input_shape, num_classes, stride, channels)
 
 
 def must_be_known(name: str) -> None:
