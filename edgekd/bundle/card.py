@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgekd.bundle.examples import examples
+from edgekd.bundle.examples import examples, sample_shapes
 from edgekd.bundle.golden_images import PREDICTIONS, GoldenImage
 from edgekd.bundle.manifest import DECODED_MODEL, RAW_MODEL, Manifest, Tensor
 from edgekd.bundle.target import BundleTarget
@@ -212,8 +212,9 @@ def tensors(manifest: Manifest, task: Task) -> str:
 
 def outputs(manifest: Manifest, task: Task) -> list[str]:
     others = [each for each in manifest.outputs if each.name != manifest.decoded]
+    decoded = task.describe_outputs(sample_shapes(manifest.outputs))
     return [
-        f"Output {code(manifest.decoded)}: {escape_markdown(task.describe_outputs())}.",
+        f"Output {code(manifest.decoded)}: {escape_markdown(decoded)}.",
         *(f"Output {code(each.name)}: {describe(each)}." for each in others),
     ]
 

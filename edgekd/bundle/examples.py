@@ -37,7 +37,12 @@ def examples(manifest: Manifest, task: Task) -> list[Example]:
 
 def code_of(task: Task, language: Language, kind: str, outputs: Sequence[Tensor]) -> str:
     """Return the task's own lines of a program, none where it has none for inputs of this ``kind``."""
-    return task.code(language, [each.name for each in outputs], kind == "image").strip()
+    return task.code(language, sample_shapes(outputs), kind == "image").strip()
+
+
+def sample_shapes(tensors: Sequence[Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of one sample of each tensor by name; -1 is a dimension of any size."""
+    return {each.name: each.shape[1:] for each in tensors}
 
 
 def program(manifest: Manifest, task: Task, language: Language, code: str) -> str:

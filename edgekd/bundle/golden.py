@@ -13,7 +13,7 @@ from edgekd.bundle.manifest import OUTPUTS, Manifest
 from edgekd.bundle.named import dtype_of
 from edgekd.errors import BundleError
 from edgekd.strict_json import JsonObject
-from edgekd.tasks.logits import decoded, names_in_file
+from edgekd.tasks.logits import decoded, fits, names_in_file
 from edgekd.tasks.task import Task
 
 INPUT, OUTPUT, RAW = "golden/input.npy", "golden/output.npy", "golden/raw.npy"
@@ -108,15 +108,14 @@ class Golden:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{folder}: its self-test cannot be read ({error!r}); pack it again") from error
         shapes = {each.name: (-1, *each.shape[1:]) for each in (*manifest.outputs, *manifest.inputs)}
-        given = [each.name for each in manifest.outputs]
-        for name, known in names_in_file(given, task.output_shapes).items():
-            if name in task.output_shapes:
-                shapes[known] = (-1, *(size or -1 for size in task.output_shapes[name]))
+        names = names_in_file([each.name for each in manifest.outputs], task.output_shapes)
+        wanted = {known: task.output_shapes[name] for name, known in names.items() if name in task.output_shapes}
         types = {each.name: dtype_of(each) for each in manifest.inputs}
         n = next((len(each) for each in inputs.values() if each.ndim), 0)
         for name, each in (*inputs.items(), *outputs.items()):
             is_of_type = each.dtype == types[name] if name in inputs else each.dtype.kind in "biuf"
-            if not n or not matches(each, shapes[name]) or len(each) != n or not is_of_type:
+            is_of_shape = matches(each, shapes[name]) and (name not in wanted or fits(each.shape[1:], wanted[name]))
+            if not n or not is_of_shape or len(each) != n or not is_of_type:
                 raise BundleError(
                     f"{folder}: golden samples of {name!r} are {each.dtype} {each.shape}, "
                     f"expected {types.get(name, 'numbers')} {[n, *shapes[name][1:]]}; pack it again"

@@ -11,7 +11,7 @@ from edgekd.bundle.predict import named_inputs, samples_in
 from edgekd.bundle.session import BundleSession, Inputs
 from edgekd.errors import BundleError, DataError
 from edgekd.preprocess import Preprocess
-from edgekd.tasks.logits import fits, names_in_file
+from edgekd.tasks.logits import fits, names_in_file, shown
 from edgekd.tasks.task import Task
 
 # Roles and contents by path.
@@ -48,9 +48,8 @@ def check_golden(
     for name, known in names_in_file(names, task.output_shapes).items():
         wanted = task.output_shapes.get(name)
         if wanted is not None and not (len(got[known]) == n and fits(got[known].shape[1:], wanted)):
-            expected = f"expected {(n, *(size or 'any' for size in wanted))}"
-            per_label = ": one logit per label" if wanted == (len(task.names),) else ""
-            raise BundleError(f"golden output is {got[known].shape}, {expected}{per_label}")
+            per_label = ": one logit per label" if wanted == ((len(task.names),),) else ""
+            raise BundleError(f"golden output is {got[known].shape}, expected {shown(wanted, n)}{per_label}")
     for tensor in session.outputs:
         each = got[tensor.name]
         if not matches(each, (-1, *tensor.shape[1:])) or len(each) != n:

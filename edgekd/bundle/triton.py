@@ -35,7 +35,7 @@ def config_of(manifest: Manifest, task: Task) -> str:
 
 def ranks_classes(task: Task) -> bool:
     """Return whether Triton's classification extension means what the task does: one class, by the largest logit."""
-    is_ranking = [len(shape) for shape in task.output_shapes.values()] == [1]
+    is_ranking = [len(shape) for shapes in task.output_shapes.values() for shape in shapes] == [1]
     return task.outputs == "classes" and is_ranking and not task.decoder()
 
 

@@ -49,7 +49,10 @@ def pack(
         bool, typer.Option("--raw-input", help="Add a file that takes raw uint8 images (N, H, W, C).")
     ] = False,
     decoded_output: Annotated[
-        bool, typer.Option("--decoded-output", help="Add a file that suppresses boxes, or classifies pixels, itself.")
+        bool,
+        typer.Option(
+            "--decoded-output", help="Add a file that suppresses boxes, classifies pixels or finds points itself."
+        ),
     ] = False,
     images: Annotated[
         bool, typer.Option("--images/--no-images", help="Add a few test images as files, with their predictions.")

@@ -164,7 +164,8 @@ def load_data(
     keep, held_out = _split(train.labels, data.validation, seed, task)
     train, validation = train.select(keep), train.select(held_out)
     # Scales of targets, too, are those of training samples alone.
-    adapted = task.adapted(train.labels.numpy())
+    size = (source.shape[1], source.shape[2]) if source.kind == "image" else None
+    adapted = task.adapted(train.labels.numpy(), size)
     _must_move(data, source, train.labels[:1], task)
     name = data.path.name if data.source == "folder" and data.path else data.source
     preprocess = _scale(data, source, train)

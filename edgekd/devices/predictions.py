@@ -67,11 +67,12 @@ class PredictionsSoFar:
     """The rows of one network, filled in as they come from a device.
 
     Attributes:
-        shapes: of the outputs of one sample that the task decodes, by name; the task's own if left out.
+        shapes: of the outputs of one sample that the task decodes, by name; the task's usual ones if left out.
     """
 
     def __init__(self, task: Task, n: int, shapes: Mapping[str, tuple[int, ...]] | None = None):
-        self.task, self.shapes = task, fixed(task.output_shapes) if shapes is None else shapes
+        usual = {name: each[0] for name, each in task.output_shapes.items()}
+        self.task, self.shapes = task, fixed(usual) if shapes is None else shapes
         nothing = {name: np.full((1, *shape), np.nan, np.float32) for name, shape in self.shapes.items()}
         self.rows = np.repeat(task.to_rows(nothing), n, axis=0)
         self.reached = np.zeros(n, bool)
@@ -126,8 +127,8 @@ def output_shapes(path: Path, task: Task) -> dict[str, tuple[int, ...]]:
         MeasurementError: the file leaves a size open that the task leaves open too.
     """
     wanted = task.output_shapes
-    if wanted and all(size is not None for shape in wanted.values() for size in shape):
-        return fixed(wanted)
+    if wanted and all(len(shapes) == 1 and None not in shapes[0] for shapes in wanted.values()):
+        return fixed({name: shape for name, [shape] in wanted.items()})
     found = {
         each.name: [dim.dim_value or None for dim in each.type.tensor_type.shape.dim][1:]
         for each in onnx.load(path, load_external_data=False).graph.output

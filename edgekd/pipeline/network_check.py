@@ -10,7 +10,7 @@ from edgekd.artifact import tensors_of
 from edgekd.data import DataSet
 from edgekd.errors import ModelError, first_line
 from edgekd.spec import Spec
-from edgekd.tasks.logits import fits
+from edgekd.tasks.logits import fits, shown
 from edgekd.tasks.task import Task
 from edgekd.tasks.tensors import Named, arguments_of, map_inputs, output_tensors, shapes_of
 
@@ -99,8 +99,7 @@ def _must_learn(network: nn.Module, spec: Spec, inputs: Named, task: Task) -> No
 def _outputs(network: nn.Module, spec: Spec, inputs: Named, task: Task, mode: str = "") -> dict[str, Tensor]:
     """The outputs that the task decodes, floats as float32."""
     n, shapes = len(arguments_of(inputs)[0]), task.output_shapes
-    wanted = {name: (n, *(each or "any" for each in shape)) for name, shape in shapes.items()}
-    expected = " and ".join(f"{name} of shape {_shown(shape)}" for name, shape in wanted.items()) or "outputs"
+    expected = " and ".join(f"{name} of shape {shown(each, n)}" for name, each in shapes.items()) or "outputs"
     expected = f"expected {expected} for input of shape {shapes_of(inputs)}"
     try:
         output = network(*arguments_of(inputs))
@@ -121,10 +120,6 @@ def _outputs(network: nn.Module, spec: Spec, inputs: Named, task: Task, mode: st
             kind = str(each.dtype).removeprefix("torch.")
             raise ModelError(f"{spec.builder} gives {kind} values{mode}; {name} are floating-point numbers")
     return {name: each.float() for name, each in found.items()}
-
-
-def _shown(shape: tuple[object, ...]) -> str:
-    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
 def _differ(alone: Tensor, together: Tensor) -> bool:

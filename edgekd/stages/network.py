@@ -1,10 +1,12 @@
 """Between a network on disk and one in memory: build, change as the stages did, fill, in that order."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from edgekd.artifact import Artifact, fill
@@ -19,8 +21,13 @@ from edgekd.stages.prune.options import Prune
 from edgekd.stages.quantize.options import Quantize
 from edgekd.stages.registry import STAGES
 from edgekd.strict_json import build_record
+from edgekd.tasks.logits import fits
 from edgekd.tasks.signature import INPUT, LOGITS, Shape, Signature
+from edgekd.tasks.tensors import arguments_of, output_tensors
 from edgekd.train.device import lay_out
+
+if TYPE_CHECKING:
+    from edgekd.tasks.task import OutputShape
 
 
 def spec_for(model: str, args: Mapping[str, object], data: DataSet) -> Spec:
@@ -29,7 +36,7 @@ def spec_for(model: str, args: Mapping[str, object], data: DataSet) -> Spec:
     Raises:
         ModelError: there is no such network, or it takes the inputs in another order.
     """
-    shape, classes, signature = data.input_shape, _width(data), None
+    shape, classes, signature = data.input_shape, _width(model, args, data), None
     if not shape or list(data.task.output_shapes) != [LOGITS]:
         example = data.example()
         network = build(model, shape, classes, **args)
@@ -46,10 +53,25 @@ def spec_for(model: str, args: Mapping[str, object], data: DataSet) -> Spec:
     return Spec(model, shape, classes, dict(args), code=code, signature=signature)
 
 
-def _width(data: DataSet) -> int:
-    """The size of the network's last layer: of its logits, if the task fixes that, else as many as there are names."""
-    logits = data.task.output_shapes.get(LOGITS) or (None,)
-    return logits[0] or len(data.classes)
+def _width(model: str, args: Mapping[str, object], data: DataSet) -> int:
+    """The size of the network's last layer: of its logits, if the task fixes that, else as many as there are names.
+
+    Where the task decodes logits of several shapes, it is that of the first shape that the network gives with it.
+    """
+    shapes = data.task.output_shapes.get(LOGITS) or ((None,),)
+    widths = [shape[0] or len(data.classes) for shape in shapes]
+    if len(shapes) == 1:
+        return widths[0]
+    tried = (width for width, shape in zip(widths, shapes, strict=True) if _gives(model, args, data, width, shape))
+    return next(tried, widths[0])
+
+
+def _gives(model: str, args: Mapping[str, object], data: DataSet, width: int, shape: "OutputShape") -> bool:
+    with suppress(Exception), torch.random.fork_rng(devices=[]), torch.no_grad():  # what fails is refused later
+        network = build(model, data.input_shape, width, **args).eval()
+        found = output_tensors(network(*arguments_of(data.example())))
+        return LOGITS in found and fits(tuple(found[LOGITS].shape[1:]), [shape])
+    return False
 
 
 def build_spec(spec: Spec, checkpoint: Checkpoint | None = None) -> nn.Module:

@@ -10,32 +10,32 @@ from edgekd.tasks.tensor_spec import FLOATS, LOGITS
 
 if TYPE_CHECKING:
     from edgekd.tasks.signature import Signature
-    from edgekd.tasks.task import OutputShape
+    from edgekd.tasks.task import OutputShapes
 
 Output = TypeVar("Output")  # an array or a tensor
 
 
-def must_give_logits(signature: Signature, count: int, kind: str) -> None:
-    """Refuse a network that does not give one logit for each of ``count`` classes or labels, and nothing else.
+def must_give_logits(signature: Signature, wanted: OutputShapes, kind: str) -> None:
+    """Refuse a network that does not give one output of logits of a ``wanted`` shape, and nothing else.
 
     Args:
-        kind: what is counted, in the singular, for the message.
+        kind: what each logit is of, in the singular, for the message.
 
     Raises:
         ModelError: it gives other outputs.
     """
     found = [(each.name, each.shape) for each in signature.outputs]
-    if found != [(LOGITS, (count,))]:
+    if len(found) != 1 or found[0][0] != LOGITS or not fits(found[0][1], wanted):
         given = ", ".join(f"{name!r} of shape {shape}" for name, shape in found) or "nothing"
         raise ModelError(
-            f"the network gives {given}; expected one output {LOGITS!r} of shape {(count,)}, a logit for each {kind}: "
-            "return that alone, or name another task"
+            f"the network gives {given}; expected one output {LOGITS!r} of shape {shown(wanted)}, a logit for each "
+            f"{kind}: return that alone, or name another task"
         )
     if (dtype := signature.outputs[0].dtype) not in FLOATS:
         raise ModelError(f"the network gives {dtype} values; logits are floating-point numbers")
 
 
-def decoded(outputs: Mapping[str, Output], wanted: Mapping[str, OutputShape]) -> dict[str, Output]:
+def decoded(outputs: Mapping[str, Output], wanted: Mapping[str, OutputShapes]) -> dict[str, Output]:
     """Return those of a file's ``outputs`` that a task decodes, by name; all where it decodes any.
 
     Where none is called ``logits`` the first stands for it: files of others may name their one output as they like.
@@ -52,14 +52,14 @@ def decoded(outputs: Mapping[str, Output], wanted: Mapping[str, OutputShape]) ->
     return {name: outputs[given] for name, given in names.items()}
 
 
-def names_in_file(given: Sequence[str], wanted: Mapping[str, OutputShape]) -> dict[str, str]:
+def names_in_file(given: Sequence[str], wanted: Mapping[str, OutputShapes]) -> dict[str, str]:
     """Return by the names of the outputs that a task decodes those that a file with the outputs ``given`` has."""
     if not wanted:
         return {name: name for name in given}
     return {name: given[0] if name == LOGITS and name not in given else name for name in wanted}
 
 
-def must_have_outputs(outputs: Mapping[str, tuple[int, ...]], wanted: Mapping[str, OutputShape], network: str) -> None:
+def must_have_outputs(outputs: Mapping[str, tuple[int, ...]], wanted: Mapping[str, OutputShapes], network: str) -> None:
     """Refuse outputs of other names or shapes than a task decodes.
 
     Args:
@@ -69,17 +69,25 @@ def must_have_outputs(outputs: Mapping[str, tuple[int, ...]], wanted: Mapping[st
     Raises:
         ModelError: it names ``network``.
     """
-    for name, shape in wanted.items():
+    for name, shapes in wanted.items():
         if name not in outputs:
             raise ModelError(
                 f"{network} gives {', '.join(outputs)}: call the output that is learned {name!r}, in a dict that "
                 "forward returns"
             )
-        if not fits(outputs[name][1:], shape):
-            expected = ("N", *(each or "any" for each in shape))
-            raise ModelError(f"{network} gives {name!r} of shape {outputs[name]}, expected {expected}")
+        if not fits(outputs[name][1:], shapes):
+            raise ModelError(f"{network} gives {name!r} of shape {outputs[name]}, expected {shown(shapes, 'N')}")
 
 
-def fits(shape: tuple[int, ...], wanted: OutputShape) -> bool:
-    """Return whether the ``shape`` of one sample is the ``wanted`` one, in which None is any size."""
-    return len(shape) == len(wanted) and all(size in (None, each) for size, each in zip(wanted, shape, strict=True))
+def shown(shapes: OutputShapes, *batch: object) -> str:
+    """Return shapes, behind their batch, as text for a message: ``(N, 6) or (N, 3, any, any)``."""
+    texts = (", ".join(map(str, (*batch, *(size or "any" for size in shape)))) for shape in shapes)
+    return " or ".join(f"({text})" if ", " in text else f"({text},)" for text in texts)
+
+
+def fits(shape: tuple[int | str, ...], wanted: OutputShapes) -> bool:
+    """Return whether the ``shape`` of one sample is one of the ``wanted`` ones, in which None is any size."""
+    return any(
+        len(shape) == len(other) and all(size in (None, each) for size, each in zip(other, shape, strict=True))
+        for other in wanted
+    )

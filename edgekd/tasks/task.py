@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, NDArray[Any]]
     # Of one sample, without the batch; None where any size is taken.
     OutputShape = tuple[int | None, ...]
+    # All that one output may have.
+    OutputShapes = Sequence[OutputShape]
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,11 @@ class Task(Protocol):
         """Return the names of classes or labels, in the order of outputs."""
 
     @property
-    def output_shapes(self) -> Mapping[str, OutputShape]:
-        """Return the shapes of the outputs that the task decodes, by name; empty where any are, as the task judges."""
+    def output_shapes(self) -> Mapping[str, OutputShapes]:
+        """Return the shapes that the outputs which the task decodes may have, by name, the usual one first.
+
+        Each begins with the size of the network's last layer. Empty where any outputs are decoded, as the task judges.
+        """
 
     @classmethod
     def read_targets(cls, raw: NDArray[Any], count: int, where: str) -> NDArray[Any]:
@@ -169,8 +174,12 @@ class Task(Protocol):
     def move_targets(self, stored: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
         """Return stored targets (N, ...) of images that were moved; ``stored`` itself where they do not move along."""
 
-    def adapted(self, stored: NDArray[Any]) -> Task:
-        """Return this task with the options that follow from training targets, such as their scale."""
+    def adapted(self, stored: NDArray[Any], size: tuple[int, int] | None = None) -> Task:
+        """Return this task with the options that follow from training targets, such as their scale.
+
+        Args:
+            size: height and width of the network's image; None where inputs are no images.
+        """
 
     def must_be_named(self, stored: NDArray[Any], where: str) -> None:
         """Refuse targets that :attr:`names` do not fit: DataError."""
@@ -259,10 +268,10 @@ class Task(Protocol):
     def settled(self, outputs: Arrays, tolerances: Mapping[str, float]) -> NDArray[np.bool_]:
         """Return for which samples (N,) the outputs are further than their tolerances from another prediction."""
 
-    def describe_outputs(self) -> str:
-        """Return how outputs are decoded, for the readers of a model card: plain words on one line."""
+    def describe_outputs(self, outputs: Mapping[str, OutputShape]) -> str:
+        """Return how a file's ``outputs`` are decoded, for the readers of a model card: plain words on one line."""
 
-    def code(self, language: Language, outputs: Sequence[str] = ("logits",), of_image: bool = True) -> str:
+    def code(self, language: Language, outputs: Mapping[str, OutputShape] | None = None, of_image: bool = True) -> str:
         """Return the lines of a program that print the prediction of one sample; none where there is no program.
 
         They stand on model cards, where ``labels`` are known and the array ``logits``, or of a task that decodes
@@ -270,7 +279,7 @@ class Task(Protocol):
         pixel x, y is x · ``across`` + ``left``, y · ``down`` + ``top`` of the network's image.
 
         Args:
-            outputs: the names of the file's outputs.
+            outputs: the shapes of the file's outputs by name; ``logits`` of the usual shape if left out.
             of_image: False where inputs come from no image file: places then stay in the network's units.
         """
 

@@ -13,7 +13,7 @@ IMAGE = TensorSpec("input", (3, 32, 32))
 
 
 def test_one_logit_each():
-    must_give_logits(Signature((IMAGE,), (TensorSpec(LOGITS, (10,)),)), 10, "class")
+    must_give_logits(Signature((IMAGE,), (TensorSpec(LOGITS, (10,)),)), [(10,)], "class")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_one_logit_each():
 )
 def test_something_else(outputs, said):
     with pytest.raises(ModelError, match=re.escape(said)):
-        must_give_logits(Signature((IMAGE,), tuple(outputs)), 3, "class")
+        must_give_logits(Signature((IMAGE,), tuple(outputs)), [(3,)], "class")
 
 
 TEXT = Signature(

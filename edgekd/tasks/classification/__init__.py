@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgekd.tasks.breakdown import NamedPredictions, Pictures
     from edgekd.tasks.classification.by_class import ByClass
     from edgekd.tasks.classification.score import ClassDetails, ClassPredictions, PredictedClass
-    from edgekd.tasks.task import Arrays, DecoderOption, Language, OutputShape, Stored, Tensors
+    from edgekd.tasks.task import Arrays, DecoderOption, Language, OutputShape, OutputShapes, Stored, Tensors
 
 
 def _correct(predictions: ClassPredictions, targets: Arrays) -> Correct:
@@ -52,8 +52,8 @@ class Classification(WholeNumbers):
     )
 
     @property
-    def output_shapes(self) -> Mapping[str, OutputShape]:
-        return {LOGITS: (len(self.names),)}
+    def output_shapes(self) -> Mapping[str, OutputShapes]:
+        return {LOGITS: ((len(self.names),),)}
 
     @classmethod
     def read_targets(cls, raw: NDArray[Any], count: int, where: str) -> NDArray[np.int64]:
@@ -71,7 +71,7 @@ class Classification(WholeNumbers):
     def known(cls, stored: NDArray[np.int64]) -> NDArray[np.bool_]:
         return stored >= 0
 
-    def adapted(self, stored: NDArray[np.int64]) -> Classification:
+    def adapted(self, stored: NDArray[np.int64], size: tuple[int, int] | None = None) -> Classification:
         return self
 
     def must_be_named(self, stored: NDArray[np.int64], where: str) -> None:
@@ -104,7 +104,7 @@ class Classification(WholeNumbers):
         return bool((rows >= 0).all())
 
     def check(self, signature: Signature, targets: Arrays) -> None:
-        must_give_logits(signature, len(self.names), "class")
+        must_give_logits(signature, self.output_shapes[LOGITS], "class")
         self.check_targets(targets)
 
     def check_targets(self, targets: Arrays) -> None:
@@ -181,10 +181,10 @@ class Classification(WholeNumbers):
 
         return score.settled(outputs[LOGITS], tolerances[LOGITS])
 
-    def describe_outputs(self) -> str:
+    def describe_outputs(self, outputs: Mapping[str, OutputShape]) -> str:
         return "one logit per class"
 
-    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,), of_image: bool = True) -> str:
+    def code(self, language: Language, outputs: Mapping[str, OutputShape] | None = None, of_image: bool = True) -> str:
         from edgekd.tasks.classification import score
 
         return score.CODE[language]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edgekd.tasks.detection.matching import Matches
     from edgekd.tasks.detection.operating_point import OperatingDetails
     from edgekd.tasks.detection.score import PredictedBoxes
-    from edgekd.tasks.task import Arrays, Language, OutputShape, Stored, Tensors
+    from edgekd.tasks.task import Arrays, Language, OutputShape, OutputShapes, Stored, Tensors
 
 
 def _matches(predictions: DetectedBoxes, targets: Arrays) -> Matches:
@@ -159,7 +159,7 @@ class Detection:
             object.__setattr__(self, "categories", None if own == self._numbered else own)
 
     @property
-    def output_shapes(self) -> Mapping[str, OutputShape]:
+    def output_shapes(self) -> Mapping[str, OutputShapes]:
         return {}
 
     @classmethod
@@ -204,7 +204,7 @@ class Detection:
 
         return targets.joined(stored, tiles)
 
-    def adapted(self, stored: NDArray[Any]) -> Detection:
+    def adapted(self, stored: NDArray[Any], size: tuple[int, int] | None = None) -> Detection:
         return self
 
     def must_be_named(self, stored: NDArray[Any], where: str) -> None:
@@ -357,17 +357,17 @@ class Detection:
         of_scores = max(value for name, value in tolerances.items() if heads.has_scores(name))
         return score.settled(self.merged(outputs), self.threshold, of_scores)
 
-    def describe_outputs(self) -> str:
+    def describe_outputs(self, outputs: Mapping[str, OutputShape]) -> str:
         return (
             "boxes and a logit for each class at every position, decoded by the outputs' names; kept are boxes of a "
             f"probability above {self.score:g}, of those of one class that overlap by more than {self.iou:g} the best, "
             f"{self.detections} an image; act on those from {self.threshold:g} on"
         )
 
-    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,), of_image: bool = True) -> str:
+    def code(self, language: Language, outputs: Mapping[str, OutputShape] | None = None, of_image: bool = True) -> str:
         from edgekd.tasks.detection import code
 
-        return code.python(outputs, self._options) if language == "python" and of_image else ""
+        return code.python(list(outputs or ()), self._options) if language == "python" and of_image else ""
 
     def sample_predictions(
         self, predictions: DetectedBoxes, top: int = 3, geometry: Sequence[Geometry] | None = None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgekd.tasks.multilabel.by_label import ByLabel
     from edgekd.tasks.multilabel.evidence import LabelDetails
     from edgekd.tasks.multilabel.score import LabelPredictions, PredictedLabels
-    from edgekd.tasks.task import Arrays, DecoderOption, Language, OutputShape, Stored, Tensors
+    from edgekd.tasks.task import Arrays, DecoderOption, Language, OutputShape, OutputShapes, Stored, Tensors
 
 THRESHOLD = 0.5
 
@@ -96,8 +96,8 @@ class Multilabel(WholeNumbers):
             object.__setattr__(self, field, tuple(values))
 
     @property
-    def output_shapes(self) -> Mapping[str, OutputShape]:
-        return {LOGITS: (len(self.names),)}
+    def output_shapes(self) -> Mapping[str, OutputShapes]:
+        return {LOGITS: ((len(self.names),),)}
 
     @classmethod
     def read_targets(cls, raw: NDArray[Any], count: int, where: str) -> NDArray[np.int64]:
@@ -116,7 +116,7 @@ class Multilabel(WholeNumbers):
         found: NDArray[np.bool_] = stored.max(1) >= 0
         return found
 
-    def adapted(self, stored: NDArray[np.int64]) -> Multilabel:
+    def adapted(self, stored: NDArray[np.int64], size: tuple[int, int] | None = None) -> Multilabel:
         return self
 
     def must_be_named(self, stored: NDArray[np.int64], where: str) -> None:
@@ -149,7 +149,7 @@ class Multilabel(WholeNumbers):
         return bool(np.isfinite(rows).all())
 
     def check(self, signature: Signature, targets: Arrays) -> None:
-        must_give_logits(signature, len(self.names), "label")
+        must_give_logits(signature, self.output_shapes[LOGITS], "label")
         self.check_targets(targets)
 
     def check_targets(self, targets: Arrays) -> None:
@@ -235,7 +235,7 @@ class Multilabel(WholeNumbers):
 
         return score.settled(outputs[LOGITS], self._thresholds, tolerances[LOGITS])
 
-    def describe_outputs(self) -> str:
+    def describe_outputs(self, outputs: Mapping[str, OutputShape]) -> str:
         pairs = zip(self.names, self._thresholds, strict=True)
         thresholds = ", ".join(f"{name} {value:.6g}" for name, value in pairs)
         return (
@@ -243,7 +243,7 @@ class Multilabel(WholeNumbers):
             f"{thresholds}"
         )
 
-    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,), of_image: bool = True) -> str:
+    def code(self, language: Language, outputs: Mapping[str, OutputShape] | None = None, of_image: bool = True) -> str:
         from edgekd.tasks.multilabel import score
 
         return score.code(language, self._thresholds)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgekd.tasks.regression.by_value import ByValue
     from edgekd.tasks.regression.evidence import ErrorDetails
     from edgekd.tasks.regression.score import PredictedValues, ValuePredictions
-    from edgekd.tasks.task import Arrays, DecoderOption, Language, OutputShape, Stored, Tensors
+    from edgekd.tasks.task import Arrays, DecoderOption, Language, OutputShape, OutputShapes, Stored, Tensors
 
 # Predictions that are nearer than this share of the targets' deviation are alike.
 ALIKE = 0.1
@@ -109,8 +109,8 @@ class Regression:
         return len(self.names)
 
     @property
-    def output_shapes(self) -> Mapping[str, OutputShape]:
-        return {LOGITS: (self._width,)}
+    def output_shapes(self) -> Mapping[str, OutputShapes]:
+        return {LOGITS: ((self._width,),)}
 
     @classmethod
     def read_targets(cls, raw: NDArray[Any], count: int, where: str) -> NDArray[np.float32]:
@@ -143,7 +143,7 @@ class Regression:
     def move_targets(self, stored: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float32]:
         return stored
 
-    def adapted(self, stored: NDArray[np.float32]) -> Self:
+    def adapted(self, stored: NDArray[np.float32], size: tuple[int, int] | None = None) -> Self:
         from edgekd.tasks.regression import targets
 
         targets.must_have_scale(stored, self.names)
@@ -185,7 +185,7 @@ class Regression:
         return bool(np.isfinite(rows).all())
 
     def check(self, signature: Signature, targets: Arrays) -> None:
-        must_give_logits(signature, self._width, "value")
+        must_give_logits(signature, self.output_shapes[LOGITS], "value")
         self.check_targets(targets)
 
     def check_targets(self, targets: Arrays) -> None:
@@ -266,12 +266,12 @@ class Regression:
 
         return np.full(len(outputs[LOGITS]), tolerances[LOGITS] < ALIKE)
 
-    def describe_outputs(self) -> str:
+    def describe_outputs(self, outputs: Mapping[str, OutputShape]) -> str:
         parts = zip(self.names, *self._scale, strict=True)
         values = ", ".join(f"{name} {mean:.6g} + {deviation:.6g} × output" for name, mean, deviation in parts)
         return f"one standardised number per value: {values}"
 
-    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,), of_image: bool = True) -> str:
+    def code(self, language: Language, outputs: Mapping[str, OutputShape] | None = None, of_image: bool = True) -> str:
         from edgekd.tasks.regression import score
 
         return score.code(language, *self._scale)

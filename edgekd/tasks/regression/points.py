@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,15 +52,25 @@ for (size_t i = 0; i < labels.size(); i++) {{
 
 @dataclass(frozen=True, eq=False)
 class PointPredictions(ValuePredictions):
-    """``values`` (N, points, 2) in pixels; ``size`` is what distances are measured by, in pixels."""
+    """``values`` (N, points, 2) in pixels; ``size`` is what distances are measured by, in pixels.
+
+    ``scores`` (N, points) are the largest values of heat maps, None of a network that gives places alone.
+    """
 
     size: float
+    scores: Floats | None = None
 
 
 def decode(outputs: NDArray[Any], mean: Sequence[float], deviation: Sequence[float], size: float) -> PointPredictions:
     """Return mean + deviation · output; outputs (N, 2 · points)."""
     places = np.asarray(mean) + np.asarray(deviation) * outputs.astype(np.float64)
     return PointPredictions(places.reshape(len(places), -1, 2), size)
+
+
+def of_maps(rows: NDArray[Any], size: float) -> PointPredictions:
+    """Return the predictions that x, y and score of each point, (N, points, 3), mean."""
+    found = rows.astype(np.float64)
+    return PointPredictions(found[..., :2], size, found[..., 2])
 
 
 def read_targets(raw: NDArray[Any], count: int, where: str) -> Points:
@@ -82,6 +92,20 @@ def read_targets(raw: NDArray[Any], count: int, where: str) -> Points:
             f"{where}: row {row} (from 0), point {point} has only one of x and y; give both, or NaN for both"
         )
     return must_be_known(places, where)
+
+
+def must_fit(stored: Points, size: tuple[int, int], where: str) -> None:
+    """Refuse points outside of their images of ``size``, height and width: DataError."""
+    height, width = size
+    wrong = np.argwhere(((stored < 0) | (stored > np.array([width, height]))).any(-1))
+    if len(wrong):
+        image, point = wrong[0].tolist()
+        x, y = stored[image, point].tolist()
+        more = f", the first of {len(wrong)}," if len(wrong) > 1 else ""
+        raise DataError(
+            f"{where}: point {point} of image {image} (from 0){more} is ({x:g}, {y:g}), which lies outside of its "
+            f"image of {width}x{height} pixels: give pixels of the images, and NaN where a point is not to be seen"
+        )
 
 
 def moved(stored: Points, geometry: Geometry, names: Sequence[str]) -> Points:
@@ -207,25 +231,36 @@ def details(predictions: PointPredictions, targets: Arrays) -> PointDetails:
 
 @dataclass(frozen=True)
 class PredictedPoints:
-    """The points of one image by name, in pixels; None where they are not finite."""
+    """The points of one image by name, in pixels; None where they are not finite.
+
+    ``scores`` are of heat maps, by the same names; there are none of a network that gives places alone.
+    """
 
     points: Mapping[str, tuple[float, float] | None]
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
-        return {"points": {name: list(place) if place else None for name, place in self.points.items()}}
+        places = {name: list(place) if place else None for name, place in self.points.items()}
+        scores = {name: self.scores[name] if place else None for name, place in places.items() if self.scores}
+        return {"points": places, **({"scores": scores} if scores else {})}
 
     def to_text(self) -> str:
-        places = {
-            name: f"({each[0]:.1f}, {each[1]:.1f})" if each else "not finite" for name, each in self.points.items()
-        }
-        return ", ".join(f"{name} {place}" for name, place in places.items())
+        return ", ".join(f"{name} {self._shown(name)}" for name in self.points)
 
     def to_cells(self) -> dict[str, str]:
-        return {
-            f"{name}.{axis}": f"{place[number]:.3f}" if place else ""
-            for name, place in self.points.items()
-            for number, axis in enumerate("xy")
-        }
+        found: dict[str, str] = {}
+        for name, place in self.points.items():
+            found |= {f"{name}.{axis}": f"{place[number]:.3f}" if place else "" for number, axis in enumerate("xy")}
+            if self.scores:
+                found[f"{name}.score"] = f"{self.scores[name]:.3f}" if place else ""
+        return found
+
+    def _shown(self, name: str) -> str:
+        place = self.points[name]
+        if place is None:
+            return "not finite"
+        score = f" {self.scores[name]:.2f}" if self.scores else ""
+        return f"({place[0]:.1f}, {place[1]:.1f}){score}"
 
     def drawn_on(self, picture: Image.Image) -> Image.Image:
         from edgekd.tasks.pictures import SHADES, Pen
@@ -242,21 +277,28 @@ def sample_predictions(
     predictions: PointPredictions, names: Sequence[str], geometry: Sequence[Geometry] | None = None
 ) -> list[PredictedPoints]:
     """Return each image's points by name, with ``geometry`` in the pixels of its file."""
-    places = predictions.values
+    places, scores = predictions.values, predictions.scores
     if geometry is not None:
         backwards = (each.inverse() for each in geometry)
         places = np.concatenate([back.points(own[None]) for back, own in zip(backwards, places, strict=True)])
     return [
-        PredictedPoints({
-            name: (x, y) if np.isfinite([x, y]).all() else None for name, (x, y) in zip(names, each, strict=True)
-        })
-        for each in places.tolist()
-    ]  # fmt: skip
+        PredictedPoints(
+            {name: (x, y) if np.isfinite([x, y]).all() else None for name, (x, y) in zip(names, each, strict=True)},
+            {} if scores is None else dict(zip(names, scores[index].tolist(), strict=True)),
+        )
+        for index, each in enumerate(places.tolist())
+    ]
 
 
-def code(language: Language, mean: Sequence[float], deviation: Sequence[float], of_image: bool = True) -> str:
-    """Return the lines that print each point, of an image in pixels of its file."""
+def places_of_file(of_image: bool) -> tuple[str, str]:
+    """Return the terms by which a program takes x and y back to the pixels of its image file; as they are of none."""
+    return ("(x - left) / across", "(y - top) / down") if of_image else ("x", "y")
+
+
+def code(
+    language: Language, mean: Sequence[float], deviation: Sequence[float], places: tuple[str, str] = ("x", "y")
+) -> str:
+    """Return the lines that print each point; ``places`` are the terms of x and y that are printed."""
     numbers = {"mean": mean, "deviation": deviation}
     written = {name: ", ".join(repr(float(each)) for each in values) for name, values in numbers.items()}
-    place = {"x": "(x - left) / across", "y": "(y - top) / down"} if of_image else {"x": "x", "y": "y"}
-    return {"python": PYTHON, "cpp": CPP}[language].format(**written, **place)
+    return {"python": PYTHON, "cpp": CPP}[language].format(**written, x=places[0], y=places[1])

@@ -1,5 +1,8 @@
-"""Losses of a network that predicts standardised values: on targets and against a teacher."""
+"""Losses of a network that predicts standardised values or heat maps of points: on targets and against a teacher."""
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -55,6 +58,57 @@ def divergence(outputs: Tensor, reference: Tensor) -> Tensor:
         outputs, reference: (N, values), standardised.
     """
     return 0.5 * (full(outputs) - full(reference)).square().flatten(1).sum(1)
+
+
+def gaussian_maps(places: Tensor, size: tuple[int, int], image: tuple[int, int], sigma: float) -> Tensor:
+    """Return exp(−d² / 2 σ²), d the distance in cells of each cell's middle from the place: (N, points, h, w).
+
+    Centres are not rounded to cells: Zhang et al., "Distribution-Aware Coordinate Representation" (2020), section 3.2.
+
+    Args:
+        places: (N, points, 2), x and y in pixels.
+        size: h and w, in cells.
+        image: height and width in pixels, which the cells cover.
+        sigma: in cells.
+    """
+    along = []
+    for axis, (cells, pixels) in enumerate(zip(reversed(size), reversed(image), strict=True)):
+        middles = torch.arange(cells, device=places.device, dtype=places.dtype) + 0.5
+        along.append((middles - places[..., axis, None] * (cells / pixels)).square())
+    return torch.exp((along[1][..., :, None] + along[0][..., None, :]) / (-2 * sigma**2))
+
+
+def map_distances(ours: Tensor, theirs: Tensor, sigma: float) -> Tensor:
+    """Return Σ (ours − theirs)² / π σ² over the cells of each map: (N, points).
+
+    A map of zeros is at 1 from a Gaussian of deviation σ that lies inside of it. Gaussians that are d cells apart, d
+    well below σ, are at d² / 2 σ², the KL divergence, in nats, of normal distributions that lie so.
+
+    Args:
+        ours, theirs: (N, points, h, w).
+        sigma: of the Gaussians that were learned, in cells, above 0.
+    """
+    return (full(ours) - full(theirs)).square().sum((2, 3)) / (math.pi * sigma**2)
+
+
+def heatmap_loss(maps: Tensor, places: Tensor, known: Tensor, image: tuple[int, int], sigma: float) -> Tensor:
+    """Return the mean over known points of :func:`map_distances` from the maps of :func:`gaussian_maps`; 0 if none is.
+
+    The mean squared error of Xiao, Wu and Wei, "Simple Baselines for Human Pose Estimation and Tracking" (2018),
+    section 2, in another unit: it does not depend on the maps' size. Its curvature does, so that AdamW learns at the
+    usual rates, and SGD at rates that are smaller the more cells there are.
+
+    Args:
+        maps: (N, points, h, w).
+        places: (N, points, 2), x and y in pixels, NaN where not known.
+        known: (N, points).
+        image: height and width in pixels, which the maps cover.
+        sigma: in cells, above 0.
+    """
+    if not known.any():
+        return 0 * full(maps).sum()
+    wanted = gaussian_maps(full(places[known])[:, None], (maps.shape[2], maps.shape[3]), image, sigma)
+    return map_distances(maps[known][:, None], wanted, sigma).mean()
 
 
 def must_not_smooth(label_smoothing: float) -> None:

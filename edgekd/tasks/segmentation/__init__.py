@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from edgekd.errors import DataError, ModelError
+from edgekd.tasks.logits import must_give_logits
 from edgekd.tasks.metric import Evidence, Metric, SharedEvidence
 from edgekd.tasks.signature import LOGITS, Signature
-from edgekd.tasks.tensor_spec import FLOATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgekd.tasks.segmentation.by_class import MaskBreakdown
     from edgekd.tasks.segmentation.evidence import MaskDetails
     from edgekd.tasks.segmentation.score import MaskPredictions, PredictedMask
-    from edgekd.tasks.task import Arrays, DecoderOption, Language, OutputShape, Stored, Tensors
+    from edgekd.tasks.task import Arrays, DecoderOption, Language, OutputShape, OutputShapes, Stored, Tensors
 
     Masks = NDArray[np.uint8]
 
@@ -110,8 +110,8 @@ class Segmentation:
             raise ModelError(f"dice_weight is {self.dice_weight}; expected a number of at least 0")
 
     @property
-    def output_shapes(self) -> Mapping[str, OutputShape]:
-        return {LOGITS: (len(self.names), None, None)}
+    def output_shapes(self) -> Mapping[str, OutputShapes]:
+        return {LOGITS: ((len(self.names), None, None),)}
 
     @classmethod
     def read_targets(cls, raw: NDArray[Any], count: int, where: str) -> Masks:
@@ -154,7 +154,7 @@ class Segmentation:
             found = np.where(seen == IGNORED, found, seen)
         return found
 
-    def adapted(self, stored: Masks) -> Segmentation:
+    def adapted(self, stored: Masks, size: tuple[int, int] | None = None) -> Segmentation:
         return self
 
     def must_be_named(self, stored: Masks, where: str) -> None:
@@ -190,16 +190,7 @@ class Segmentation:
         return bool(((rows >= 0) & (rows != IGNORED)).all())
 
     def check(self, signature: Signature, targets: Arrays) -> None:
-        found = [(each.name, each.shape) for each in signature.outputs]
-        count = len(self.names)
-        if len(found) != 1 or found[0][0] != LOGITS or len(found[0][1]) != 3 or found[0][1][0] != count:
-            given = ", ".join(f"{name!r} of shape {shape}" for name, shape in found) or "nothing"
-            raise ModelError(
-                f"the network gives {given}; expected one output {LOGITS!r} of shape ({count}, height, width), a logit "
-                "for each class at each position: return that alone, or name another task"
-            )
-        if (dtype := signature.outputs[0].dtype) not in FLOATS:
-            raise ModelError(f"the network gives {dtype} values; logits are floating-point numbers")
+        must_give_logits(signature, self.output_shapes[LOGITS], "class at each position")
         self.check_targets(targets)
 
     def check_targets(self, targets: Arrays) -> None:
@@ -302,13 +293,13 @@ class Segmentation:
 
         return score.settled(outputs[LOGITS], tolerances[LOGITS])
 
-    def describe_outputs(self) -> str:
+    def describe_outputs(self, outputs: Mapping[str, OutputShape]) -> str:
         return (
             "one logit per class for each position; a pixel has the class of its largest logit, and where the image is "
             "larger than the logits, that of the nearest position"
         )
 
-    def code(self, language: Language, outputs: Sequence[str] = (LOGITS,), of_image: bool = True) -> str:
+    def code(self, language: Language, outputs: Mapping[str, OutputShape] | None = None, of_image: bool = True) -> str:
         from edgekd.tasks.segmentation import score
 
         return score.CODE[language] if of_image else ""

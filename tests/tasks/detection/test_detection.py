@@ -95,17 +95,17 @@ def test_a_network_that_gives_the_objects_has_full_marks_and_agrees_with_itself(
 @pytest.mark.parametrize("family", ["maps", "bins", "ssd", "fcos", "retinanet"])
 def test_the_program_of_a_model_card_gives_the_same_boxes(family, capsys):
     task, outputs = Detection(NAMES, threshold=0.4, iou=0.5), heads(family)
-    names = tuple(outputs)
+    shapes = {name: each.shape[1:] for name, each in outputs.items()}
     there = {"left": 3, "top": -2, "across": 0.5, "down": 0.25, "width": 60, "height": 100}
     given = {name: each[0] for name, each in outputs.items()}
-    exec(task.code("python", names), {"np": np, "labels": NAMES, "outputs": given, **there})
+    exec(task.code("python", shapes), {"np": np, "labels": NAMES, "outputs": given, **there})
     way = Geometry(np.array([[0.5, 0.25]]), np.array([[3.0, -2.0]]), (100, 60), (32, 32))
     [expected] = task.sample_predictions(task.decode(outputs), geometry=[way])
     printed = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert len(expected.boxes) > 5 and [label for label, *_ in printed] == [each.label for each in expected.boxes]
     found = np.array([numbers for _, *numbers in printed], float)
     np.testing.assert_allclose(found, [[each.score, *each.box] for each in expected.boxes], rtol=1e-4, atol=1e-4)
-    assert task.code("cpp", names) == ""
+    assert task.code("cpp", shapes) == ""
 
 
 def test_the_losses_teach_boxes_and_scores():

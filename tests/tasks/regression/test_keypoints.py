@@ -88,7 +88,7 @@ def test_a_bundles_options_decode_alike():
     task, outputs, _ = drawn(n=3)
     again = Keypoints(NAMES, **task.decoder())
     np.testing.assert_array_equal(again.decode({LOGITS: outputs}).values, task.decode({LOGITS: outputs}).values)
-    assert again.size == task.size and task.output_shapes == {LOGITS: (6,)}
+    assert again.size == task.size and task.output_shapes == {LOGITS: ((6,), (3, None, None))}
     [found, *_] = task.sample_predictions(task.decode({LOGITS: outputs}))
     halved = [Geometry.resized(1, (64, 64), (32, 32))] * 3
     [doubled, *_] = task.sample_predictions(task.decode({LOGITS: outputs}), geometry=halved)
