@@ -70,7 +70,7 @@ def settings(request, mnist, pictures, resnet20):
         "mnist": [f"data.path={mnist}", "data.download=false"],
         "cifar10": [f"data.path={pictures}", "teacher.checkpoint=null", f"student.checkpoint={resnet20}"],
         "folder": [f"data.path={pictures}"],
-        **{key: ["data.args.train=200", "data.args.test=100"] for key in ("scenes", "keypoints")},
+        **{key: ["data.args.train=200", "data.args.test=100"] for key in ("scenes", "keypoints", "keypoints_maps")},
     }
 
 
