@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 from onnx import ModelProto
 
 from edgekd.bench import Plan, Workload
+from edgekd.bench.interleaved import InterleavedRuns
 from edgekd.bench.profile.layers import LayerTime
-from edgekd.bench.quiet_moment import must_tell, when_quiet
+from edgekd.bench.quiet_moment import interleave_when_quiet, must_tell, when_quiet
 from edgekd.bench.target import LocalTarget, TimingTarget
 from edgekd.deploy import deploy
 from edgekd.errors import EdgekdError, ExportError, StorageError
@@ -35,9 +37,11 @@ from edgekd.user_cache import cache_folder, made_once
 
 VERSION = 3
 EVERYTHING = ("",)
-RUNS = 20  # of each candidate, for the times of its layers
-# Approximate costs of quantising or dequantising an element; each cost gives a candidate to time.
+RUNS, WARMUP_RUNS, MOST_RUNS = 20, 5, 100  # of int8 and of float, for the times of layers
+# Approximate costs of quantising or dequantising an element; each cost gives a candidate to time. With the first,
+# conversions are free. Otherwise each has a fixed cost too, more than that of its elements where these are few.
 CONVERSION_NS = (0.0, 0.5, 2.0)
+CONVERSION_MS = 0.002
 EvidenceOf = Callable[[Path], Evidence]
 
 
@@ -155,9 +159,24 @@ def _write(model: ModelProto, target: str, keep_float: Collection[str], path: Pa
 def _by_profile(
     model: ModelProto, paths: dict[str, Path], runtime: Runtime, threads: int, at: TimingTarget
 ) -> dict[str, tuple[str, ...]]:
+    turns = InterleavedRuns(paths, (INT8, FLOAT), (), threads, WARMUP_RUNS, RUNS, MOST_RUNS, runtime=runtime.name)
+    plain_ms = np.nanmedian(interleave_when_quiet(at.interleave, turns).times_ns, axis=0) / 1e6
     layer_times = runtime.part("profile").layer_times
-    in_int8, in_float = (layer_times(paths[name], threads, RUNS, at) for name in (INT8, FLOAT))
+    in_int8, in_float = (
+        without_overhead(layer_times(paths[name], threads, RUNS, at), float(ms))
+        for name, ms in zip(turns.order, plain_ms, strict=True)
+    )
     return mixed_placements(partition(ir.from_proto(model)), in_int8, in_float)
+
+
+def without_overhead(layers: Sequence[LayerTime], plain_ms: float) -> list[LayerTime]:
+    """Take off each layer's time what the profiler adds to it, some microseconds, as long as a small layer itself.
+
+    Args:
+        plain_ms: the time of an inference without the profiler.
+    """
+    excess = max(0.0, sum(each.ms for each in layers) - plain_ms) / max(1, len(layers))
+    return [replace(each, ms=max(0.0, each.ms - excess)) for each in layers]
 
 
 def mixed_placements(
@@ -174,7 +193,8 @@ def mixed_placements(
     int8, float32 = (_per_region(layers, parts.regions) for layers in (in_int8, in_float))
     found: dict[str, tuple[str, ...]] = {}
     for price in CONVERSION_NS:
-        change = [boundary.width * price / 1e6 for boundary in parts.boundaries]
+        fixed = CONVERSION_MS if price else 0.0
+        change = [fixed + boundary.width * price / 1e6 for boundary in parts.boundaries]
         are_float = cheapest(parts.boundaries, Costs(int8, float32, change))
         kept = tuple(
             name for region, is_float in zip(parts.regions, are_float, strict=True) if is_float for name in region.nodes
