@@ -65,6 +65,7 @@ WITHOUT = {
     "runtimes/tensorrt/builder.py": "no command builds an engine here; a program that does may hold it",
     "runtimes/tensorrt/profile.py": IN_A_PROFILE,
     "search/step_times.py": IN_A_TRAINING,
+    "stages/network.py": A_GLANCE,
     "tasks/signature.py": "the call itself",
     "train/objective.py": IN_A_TRAINING,
 }

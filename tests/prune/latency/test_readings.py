@@ -50,8 +50,9 @@ def test_each_kernel_is_read(take, tmp_path):
         onnx.save(products(count), files[name])
     turns = InterleavedRuns(files, ("three", "one", "one"), ("three",), threads=1, warmup=1, least=5, most=5)
     taken = take(turns)
-    assert taken.times_ns.shape == (5, 3) and (taken.times_ns > 0).all()
-    assert taken.times_ns[:, 0].min() > taken.times_ns[:, 2].min()
+    # Of an inference that others disturbed the time is not known.
+    assert taken.times_ns.shape == (5, 3) and not (taken.times_ns <= 0).any()
+    assert np.nanmin(taken.times_ns[:, 0]) > np.nanmin(taken.times_ns[:, 2])
     assert list(taken.traces) == ["three"]
     read = readings(taken, turns, "three")
     assert [reading.name for reading in read] == ["product_0", "product_1", "product_2"]
