@@ -4,7 +4,7 @@ What a whole run does beyond that (exports of every stage, timings, report, bund
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,12 +39,14 @@ from edgekd.records.candidate_figures import Figures
 from edgekd.stages.network import build_spec, float_twin, quantization_of, restore
 from edgekd.stages.targets import can_be_timed, file_profile, is_here
 from edgekd.tasks.compare import compare
-from edgekd.tasks.metric import Evidence
+from edgekd.tasks.metric import Correct, Evidence
 from edgekd.train import Epoch, predictions_of
 from edgekd.train.evaluate import evidence_of
 
 VERSION = 2
 PREDICTIONS, FLOAT_TWIN = "predictions-validation.npy", "float.onnx"
+# In a run folder: of each network that was scored, the first one's the teacher.
+EXPORTED = f"exports/*-validation-*/{METRICS}"
 # How many standard errors a two-sided interval of 95 % is wide.
 WIDTH = 2 * 1.959964
 FLOAT32 = "float32"
@@ -138,6 +140,7 @@ def try_recipe(
     timed: bool = False,
     filed: bool = True,
     teacher_ms: float | None = None,
+    earlier: Sequence[Path] = (),
     watch: Callable[[str, Epoch], None] | None = None,
 ) -> Figures:
     """Run the stages of ``recipe`` in ``folder``, and score its last network on the validation samples.
@@ -153,6 +156,7 @@ def try_recipe(
         filed: score the file that the last network becomes; else the networks themselves are scored, in PyTorch, which
             takes a fraction of the time.
         teacher_ms: the teacher's, where they are known.
+        earlier: run folders of other candidates of one search, whose files were scored on the same samples.
         watch: called with the stage's name and each epoch.
 
     Raises:
@@ -172,8 +176,10 @@ def try_recipe(
         numbered = {number: stages[number] for number in (0, len(stages) - 1)}
         found = [nodes.make(CandidateNode(done, number, data, target)) for number, done in numbered.items()]
         teacher, last = found[0], found[-1]
-        compared = compare(data.task.metrics[0], teacher.evidence(data), last.evidence(data))
+        before, after = teacher.evidence(data), last.evidence(data)
+        compared = compare(data.task.metrics[0], before, after)
         low, high = compared.interval
+        others = (scored.evidence(data) for each in earlier if (scored := last_scored(each)))
         costs = _Costs(None, last.size_bytes)
         if timed:
             costs = _deployed_costs(last, target, last.twin_within(recipe.budget, teacher.size_bytes))
@@ -188,7 +194,28 @@ def try_recipe(
             teacher_macs=teacher.macs,
             ms=costs.ms,
             teacher_ms=(teacher_ms or predicted_ms(teacher.file, teacher.precision, target)) if timed else None,
+            likeness=likeness(before, after, others),
         )
+
+
+def last_scored(folder: Path) -> ScoredFile | None:
+    """Return the file of the last network that :func:`try_recipe` scored in ``folder``, None where there is none."""
+    found = sorted(folder.glob(EXPORTED))
+    return ScoredFile(found[-1].parent) if found else None
+
+
+def likeness(teacher: Evidence, network: Evidence, others: Iterable[Evidence]) -> float | None:
+    """Return how alike samples make a network's drop and those of ``others``, all to one teacher, in [-1, 1].
+
+    It is the mean of the correlations, over samples, of their differences from the teacher. None where there are no
+    others, or samples are not right or wrong.
+    """
+    if not isinstance(network, Correct):
+        return None
+    rows = [np.asarray(each.correct, float) for each in (teacher, network, *others) if isinstance(each, Correct)]
+    own, *theirs = (each - rows[0] for each in rows[1:])
+    alike = [float(np.corrcoef(own, each)[0, 1]) for each in theirs if own.std() and each.std()]
+    return sum(alike) / len(alike) if alike else None
 
 
 def _unfiled(teacher: StageResult, last: StageResult, data: DataSet) -> Figures:

@@ -13,6 +13,8 @@ class Figures:
         value: the task's first metric of its file.
         drop: how much worse than the teacher's file that is, in the metric's own scale; ``error`` is its standard
             error over samples, both networks on the same ones.
+        likeness: how alike samples make that and the drops of earlier candidates: the mean correlation, sample by
+            sample; None where there are none, or samples are not right or wrong.
         n: the number of samples.
         size_bytes, teacher_size_bytes: of the files.
         macs, teacher_macs: multiply-accumulates of one inference.
@@ -29,6 +31,7 @@ class Figures:
     teacher_macs: int
     ms: float | None = None
     teacher_ms: float | None = None
+    likeness: float | None = None
 
     def to_json(self) -> JsonObject:
         return asdict(self)

@@ -9,7 +9,7 @@ import numpy as np
 from edgekd.records.candidate_figures import Figures
 from edgekd.report.candidate_cost import cost_between, cost_ratio
 from edgekd.search.goal import LATENCY, Goal
-from edgekd.search.quality_curve import Point, QualityCurve
+from edgekd.search.quality_curve import EXPECTED_NOISE, Noise, Point, QualityCurve
 
 # How often the smallest share is moved up where no cut reaches it, and how many trainings may fail one after another.
 MOST_FAILURES = 3
@@ -100,7 +100,7 @@ class ArmState:
     Attributes:
         prices: figures of untrained networks by share, None where no cut reaches that share.
         trials: its trained candidates, oldest first.
-        test_error: see :class:`~edgekd.search.quality_curve.QualityCurve`.
+        noise: of their drops.
         timed: measured over predicted times, by the shares of the candidates that were timed. Predictions go by them.
     """
 
@@ -108,7 +108,7 @@ class ArmState:
     goal: Goal
     prices: Mapping[float, Figures | None]
     trials: Sequence[TrialRecord] = ()
-    test_error: float = 1.0
+    noise: Noise = EXPECTED_NOISE
     timed: Mapping[float, TimeFactors] = field(default_factory=dict)
 
     @property
@@ -148,10 +148,11 @@ class ArmState:
         if not self.priced:
             return None
         low, high = min(self.priced), max(self.priced)
-        if self._interpolated(low, self.goal.excess) > 1:
+        excess = {share: self.goal.excess(figures) for share, figures in self.priced.items()}
+        if excess[low] > 1:
             return None
         shares = np.geomspace(low, high, 97)
-        within = [share for share in shares if self._interpolated(share, self.goal.excess) <= ROOM]
+        within = [share for share in shares if cost_between(share, excess) <= ROOM]
         return low, rounded(float(within[-1])) if within else low
 
     @property
@@ -261,15 +262,25 @@ class ArmState:
     def _short(self, choices: Mapping[str, object]) -> TrialRecord | None:
         return next((trial for trial in self.trials if trial.level == 0 and trial.choices == choices), None)
 
+    @property
+    def has_curve(self) -> bool:
+        """Tell whether there is a bound on the metric, and a share within the bounds on costs."""
+        return self.reach is not None and self.goal.allowed is not None
+
     def curve(self, level: int) -> QualityCurve:
-        """Return the drop over the share after trials of one length of training."""
+        """Return the drop over the share after one length of training, by its trials of all lengths."""
         assert self.reach is not None and self.goal.allowed is not None
-        points = tuple(
-            Point(trial.share, trial.figures.drop, trial.figures.error)
-            for trial in self.points(level)
-            if trial.figures is not None
-        )
-        return _curve(points, *self.reach, self.goal.allowed, self.test_error)
+        trials = [trial for each in range(self.space.levels) for trial in self.points(each)]
+        points, shorter = tuple(map(self._point, trials)), self.space.top - level
+        return _curve(points, *self.reach, self.goal.allowed, self.noise, shorter)
+
+    def assurance(self, trial: TrialRecord) -> float:
+        """Return the probability that a trained candidate keeps the metric's bound on the test samples."""
+        return self.curve(trial.level).assurance_of(self._point(trial)) if self.has_curve else 1.0
+
+    def drop(self, trial: TrialRecord) -> tuple[float, float]:
+        """Return the mean and the standard deviation of a trained candidate's drop, by it and the others of its arm."""
+        return self.curve(trial.level).of_trained(self._point(trial))
 
     def same_network(self, share: float, trial: TrialRecord) -> bool:
         """Tell whether a cut to ``share`` gives the network of ``trial``: widths are rounded, so many shares do."""
@@ -278,14 +289,20 @@ class ArmState:
             return ours.macs == theirs.macs
         return abs(np.log(share / trial.share)) < NEAR
 
+    def _point(self, trial: TrialRecord) -> Point:
+        assert trial.figures is not None
+        return Point(trial.share, trial.figures.drop, trial.figures.error, self.space.top - trial.level)
+
     def _interpolated(self, share: float, of: Callable[[Figures], float]) -> float:
         return cost_between(share, {known: of(figures) for known, figures in self.priced.items()})
 
 
 @lru_cache(maxsize=256)
-def _curve(points: tuple[Point, ...], low: float, high: float, allowed: float, test_error: float) -> QualityCurve:
+def _curve(
+    points: tuple[Point, ...], low: float, high: float, allowed: float, noise: Noise, shorter: int
+) -> QualityCurve:
     """A search asks for the same curves again and again."""
-    return QualityCurve(points, low, high, allowed, test_error)
+    return QualityCurve(points, low, high, allowed, noise, shorter)
 
 
 def rounded(share: float) -> float:

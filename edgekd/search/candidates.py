@@ -58,6 +58,7 @@ class Candidates:
             # Times decide which file a measured placement leaves, and so its size.
             sized = self.goal.is_cost or bool(self.goal.bounds)
             timed, filed = self.goal.is_timed or (sized and is_placed_by_measurement(recipe)), True
+            earlier: list[str] = []
         else:
             at = (action.arm, action.share, action.level, action.choices)
             recipe = self.points.trial(*at)
@@ -67,6 +68,7 @@ class Candidates:
             logger.info(f"trial {number}: {place}, training {action.level + 1}; {self.clock.words}")
             # A short training is compared with others of its kind alone, which its file would take longer than it.
             timed, filed = False, self.points.is_filed(*at)
+            earlier = [str(self.folder / TRIALS / f"{each:03d}") for each in self._near] if filed else []
         about = {"of": path.parent.name, "number": number, "arm": action.arm, "share": action.share}
         self.log.append(START, **about, spent=round(self.clock.spent, 2))
         known = (figures.teacher_ms for entry in self.log.of("price") if (figures := figures_of(entry)))
@@ -79,6 +81,7 @@ class Candidates:
             timed=timed,
             filed=filed,
             teacher_ms=next(known, None),
+            earlier=earlier,
         )
 
     def wait(self) -> None:
@@ -92,6 +95,15 @@ class Candidates:
                 self._record_price(candidate.action, found)
             else:
                 self._record_trial(candidate.action, candidate.number, found)
+
+    @property
+    def _near(self) -> list[int]:
+        """The numbers of those whose drop is about what is allowed."""
+        return [
+            entry["number"]
+            for entry in self.log.of("trial")
+            if (figures := figures_of(entry)) and self.goal.is_near(figures)
+        ]
 
     def _numbered(self, kind: str, action: Action, recipe: Recipe) -> tuple[int, Path]:
         """Write the recipe with the next number. One that was begun for another recipe has that one's run folder."""

@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgekd.artifact_cache import METRICS
 from edgekd.bench import Plan, Workload
 from edgekd.bench.quiet_moment import when_quiet
 from edgekd.devices.targets import resolve_target
 from edgekd.options import Budget
-from edgekd.pipeline.candidate import ScoredFile
+from edgekd.pipeline.candidate import EXPORTED, ScoredFile
 from edgekd.pipeline.resolve import resolve_targets
 from edgekd.pipeline.target_plan import judged_target, plan_targets
 from edgekd.recipe import Recipe
 from edgekd.stages.targets import is_measured_here
 from edgekd.strict_json import JsonObject
 
-EXPORTED = f"exports/*-validation-*/{METRICS}"
 SECONDS, LAUNCHES = 1.0, 4
 
 

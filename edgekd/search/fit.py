@@ -34,6 +34,8 @@ from edgekd.search.jobs import JobRunner, Jobs, run_timed
 from edgekd.search.launch import Worker
 from edgekd.search.measured_times import MeasuredTimes
 from edgekd.search.points import Points, arm_space, is_placed_by_measurement
+from edgekd.search.quality_curve import Noise
+from edgekd.search.shared_noise import with_shared_noise
 from edgekd.search.space import ARM, Space
 from edgekd.search.study import Action, Finish, Study, TrainCandidate
 from edgekd.search.study_log import StudyLog, must_be_as_before, search_key
@@ -232,13 +234,13 @@ class _Search:
 
     def study(self) -> Study:
         trials, prices = list(map(_trial, self.log.of("trial"))), self._prices
-        factors = self.times.factors
+        factors, noise = self.times.factors, Noise(self.forecast.test_error)
         arms = []
         for arm in self.arms:
             own = [trial for trial in trials if trial.arm == arm.name]
             timed = {trial.share: factors[trial.number] for trial in own if trial.number in factors}
-            arms.append(ArmState(arm, self.goal, prices[arm.name], own, self.forecast.test_error, timed))
-        return Study(self.goal, arms)
+            arms.append(ArmState(arm, self.goal, prices[arm.name], own, noise, timed))
+        return Study(self.goal, with_shared_noise(arms))
 
     @property
     def _prices(self) -> dict[str, dict[float, Figures | None]]:
@@ -334,15 +336,14 @@ class _Search:
         return document
 
     def _validation(self, winner: TrialRecord, figures: Figures) -> JsonObject:
-        """The winner was chosen by its score, which flatters it; the curve through all of its arm does not."""
+        """The winner was chosen by its score, which flatters it; between that and the curve of its arm is the truth."""
         metric = self.base.kind.metrics[0].name
         known: JsonObject = {"metric": metric, "drop": figures.drop, "error": figures.error, "n": figures.n}
         arm = next(arm for arm in self.study().arms if arm.name == winner.arm)
-        if self.goal.allowed is None or arm.reach is None:
+        if not arm.has_curve:
             return known
-        mean, error = arm.curve(winner.level).at(winner.share)
-        assurance = arm.curve(winner.level).assurance(winner.share)
-        return {**known, "corrected_drop": mean, "corrected_error": error, "assurance": assurance}
+        mean, error = arm.drop(winner)
+        return {**known, "corrected_drop": mean, "corrected_error": error, "assurance": arm.assurance(winner)}
 
 
 def goal_of(space: Space) -> Goal:

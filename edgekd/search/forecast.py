@@ -10,8 +10,8 @@ from edgekd.records.candidate_figures import Figures
 from edgekd.search.arm_state import ArmSpace
 from edgekd.search.goal import Goal
 from edgekd.search.points import Points
-from edgekd.search.quality_curve import Point, QualityCurve
-from edgekd.search.study import FINALISTS, TrainCandidate
+from edgekd.search.quality_curve import Noise, Point, QualityCurve
+from edgekd.search.study import ASSURED, FINALISTS, TrainCandidate
 from edgekd.search.study_log import StudyLog
 from edgekd.strict_json import JsonObject
 
@@ -182,7 +182,7 @@ class Forecast:
         if goal.allowed is None:
             return None
         near = Point(1.0, goal.allowed, figures.error)
-        room = QualityCurve((near,), 1.0, 1.0, goal.allowed, self.test_error).room
+        room = QualityCurve((near,), 1.0, 1.0, goal.allowed, Noise(self.test_error)).room(ASSURED)
         if room <= abs(goal.allowed) / 2:
             return None
         tested = round(figures.n / self.test_error**2)

@@ -31,6 +31,12 @@ class Goal:
         words = f"{self.scale * drop:.3g} {self.unit}".rstrip()
         return words if error is None else f"{words} (± {self.scale * error:.2g})"
 
+    def is_near(self, figures: Figures) -> bool:
+        """Tell whether the drop is about what is allowed, but for its error."""
+        if self.allowed is None:
+            return False
+        return abs(figures.drop - self.allowed) <= abs(self.allowed) + 2 * figures.error
+
     @property
     def is_cost(self) -> bool:
         """Tell whether what is made best is a cost, which falls with a cut."""

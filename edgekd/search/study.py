@@ -3,7 +3,8 @@
 Costs are known before any training, since a file's time and size hardly depend on its weights. Arms that miss a bound
 on costs are left. Of the others short trainings choose the best half, again with longer ones until three are left
 (successive halving; Jamieson and Talwalkar 2016). In these the smallest share that keeps the budget is looked for on
-a :class:`~edgekd.search.quality_curve.QualityCurve`, always in the arm whose next candidate would be the cheapest.
+a :class:`~edgekd.search.quality_curve.QualityCurve`, always in the arm whose next candidate would be the cheapest,
+while one is expected to save enough (expected improvement under a constraint; Gardner et al. 2014).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,14 +16,18 @@ from edgekd.search.goal import Goal
 
 # The probability at which a candidate counts as keeping the budget, and at which an arm is given up.
 ASSURED, HOPELESS = 0.9, 0.15
+# While nothing is assured, the smallest share is trained that is as probable to be.
+LIKELY = 0.5
 # Of an arm, with the longest training.
 MOST_TRIALS = 8
 # So many arms are bisected; halving leaves no fewer.
 FINALISTS = 3
 # An arm's first candidate costs no more than so much of the best one so far: whether it keeps the budget is not known.
 CHEAPER = 0.9
-# A candidate that would be cheaper by less than this is not worth a training.
-WORTH = 0.98
+# A training is worth it that is expected to save so much of the best one's cost; costs nearer than this are alike.
+SAVING = 0.02
+# So many times the least cost may be the least when it is measured.
+AS_CHEAP = 1.1
 
 
 @dataclass(frozen=True)
@@ -178,8 +183,9 @@ class Study:
                 return arms, [
                     self._priced(arm, share, own, arm.chosen) for (arm, own), share in zip(missing, shares, strict=True)
                 ]
-            arms = sorted(arms, key=lambda arm: self._rank(arm, level))
             kept = max(FINALISTS, ceil(len(arms) / 2))
+            drop = self._compared_at(arms, level, kept)
+            arms = sorted(arms, key=lambda arm: self._rank(arm, level, drop))
             for arm in arms[kept:]:
                 self.left[arm.name] = f"others were better after short trainings (level {level + 1})"
             arms = arms[:kept]
@@ -190,16 +196,28 @@ class Study:
         low, high = arm.reach
         return middle(low, high) if self.goal.is_cost and self.goal.allowed is not None else arm.largest
 
-    def _rank(self, arm: ArmState, level: int) -> tuple[float, float]:
-        """The cost at which the arm is expected to be at the budget's edge, then its drop."""
+    def _compared_at(self, arms: Sequence[ArmState], level: int, kept: int) -> float | None:
+        """The drop at which arms' costs are compared: what is allowed, or more where too few come that near.
+
+        A longer training will lower them all. Of the arms that are left, half are for their quality: they come near to
+        no such drop. The others are for their cost.
+        """
+        if self.goal.allowed is None or not self.goal.is_cost:
+            return None
+        least = sorted(arm.curve(min(level, arm.space.top)).least for arm in arms)
+        return max(self.goal.allowed, least[kept + ceil((len(arms) - kept) / 2) - 1])
+
+    def _rank(self, arm: ArmState, level: int, compared_at: float | None) -> tuple[float, float]:
+        """The cost at which the arm is expected to have the drop at which arms are compared, then its least drop."""
         own = min(level, arm.space.top)
         drop = min(trial.figures.drop for trial in arm.points(own) if trial.figures)
         if not self.goal.is_cost:
             return drop, 0.0
-        if self.goal.allowed is None:
+        if compared_at is None:
             return min(arm.cost(trial.share) for trial in arm.points(own)), drop
-        edge = arm.curve(own).smallest(0.5)
-        return (arm.cost(edge) if edge is not None else inf), drop
+        curve = arm.curve(own)
+        share = curve.smallest_within(compared_at)
+        return (arm.cost(share) if share is not None else inf), curve.least
 
     def _best_of(self, arms: Sequence[ArmState]) -> Sequence[Action]:
         """Where quality is made best, each arm is cut as little as the bounds on costs allow."""
@@ -215,64 +233,58 @@ class Study:
         trained = self._within([trial for arm in self.arms if arm.reach for trial in arm.points(arm.space.top)])
         good = [trial for trial in trained if self._is_assured(trial)]
         best = min((self._cost_of(trial) for trial in good), default=inf)
-        open_steps: list[tuple[float, ArmState, float]] = []
-        for arm in arms:
-            share = self._next_share(arm, best)
-            if share is not None:
-                open_steps.append((arm.cost(share), arm, share))
-        worth = sorted((each for each in open_steps if each[0] < WORTH * best), key=lambda each: each[0])
-        if worth:
-            return [self._priced(arm, share, arm.space.top, arm.chosen) for _, arm, share in worth]
+        found = [(arm, share) for arm in arms if (share := self._next_share(arm, best)) is not None]
+        if worth := sorted(found, key=lambda each: each[0].cost(each[1])):
+            return [self._priced(arm, share, arm.space.top, arm.chosen) for arm, share in worth]
         if trained:
             return [self._finish(trained, "no cheaper candidate is likely to keep the budget")]
         return [self.finish("every arm failed")]
 
     def _next_share(self, arm: ArmState, best: float) -> float | None:
-        """The share to try next in an arm, above those that failed, or None if it is done."""
-        share, done = self._step(arm), arm.points(arm.space.top)
-        if share is None:
-            return None
-        return self._untried(arm, share if done else arm.cheaper(share, CHEAPER * best))
+        """The share to try next in an arm, above those that failed, or None where no cheaper one is."""
+        share = self._step(arm, best)
+        found = None if share is None else self._untried(arm, share)
+        return found if found is not None and arm.cost(found) <= (1 - SAVING) * best else None
 
     @staticmethod
     def _untried(arm: ArmState, share: float) -> float | None:
         found, done = arm.above_failed(share), arm.points(arm.space.top)
         return None if found is None or any(arm.same_network(found, trial) for trial in done) else found
 
-    def _step(self, arm: ArmState) -> float | None:
-        """The share to try next in an arm, or None if it is done."""
+    def _step(self, arm: ArmState, best: float) -> float | None:
+        """The share to try next in an arm, or None if it is done; ``best`` is the cost of the best one so far."""
         assert arm.reach is not None
         low, high = arm.reach
         done = arm.points(arm.space.top)
         if self.goal.allowed is None:
             return low if not done else None
-        if not done:
-            return self._first(arm)
-        curve = arm.curve(arm.space.top)
-        share = curve.smallest(ASSURED)
-        if share is None:
-            share = high
-            if any(arm.same_network(high, trial) for trial in done) and curve.assurance(high) < HOPELESS:
-                drop, error = curve.at(high)
-                self.left[arm.name] = f"at its largest within the bounds it drops by {self.goal.shown(drop, error)}"
-                return None
+        if not arm.trained:
+            return arm.cheaper(middle(low, high), CHEAPER * best)
         if len(done) >= MOST_TRIALS:
             return None
-        # Where that one is trained already, more candidates near the edge tell where it is.
-        for each in (share, *curve.edge(ASSURED)):
-            tried = min(max(rounded(each), low), high)
-            if not any(arm.same_network(tried, trial) for trial in done):
-                return tried
-        return None
+        curve = arm.curve(arm.space.top)
+        if any(arm.same_network(high, trial) for trial in done) and curve.assurance(high) < HOPELESS:
+            drop, error = curve.at(high)
+            self.left[arm.name] = f"at its largest within the bounds it drops by {self.goal.shown(drop, error)}"
+            return None
+        return self._most_useful(arm, best)
 
-    def _first(self, arm: ArmState) -> float:
-        assert arm.reach is not None
-        low, high = arm.reach
-        longest = max((trial.level for trial in arm.trials if trial.figures), default=None)
-        edge = arm.curve(longest).smallest(0.5) if longest is not None else None
-        if edge is None:
-            return high if longest is not None else middle(low, high)
-        return rounded(edge)
+    def _most_useful(self, arm: ArmState, best: float) -> float | None:
+        """The share that is expected to save the most; where nothing is assured yet, the smallest one that may be."""
+        done, curve = arm.points(arm.space.top), arm.curve(arm.space.top)
+        of_shares = zip(map(rounded, curve.shares.tolist()), curve.chances(ASSURED).tolist(), strict=True)
+        chances = {
+            share: chance for share, chance in of_shares if not any(arm.same_network(share, trial) for trial in done)
+        }
+        if not chances:
+            return None
+        if best == inf:
+            likely = [share for share, chance in chances.items() if chance >= LIKELY]
+            share = min(likely) if likely else max(chances)
+            return share if not done or chances[share] >= HOPELESS else None
+        savings = {share: chance * (1 - arm.cost(share) / best) for share, chance in chances.items()}
+        share = max(savings, key=lambda each: savings[each])
+        return share if savings[share] >= SAVING else None
 
     def _finish(self, trained: Sequence[TrialRecord], reason: str) -> Finish:
         if not trained:
@@ -283,27 +295,25 @@ class Study:
             return Finish(ranked[:1], self._assurance(ranked[0]), reason)
         good = sorted((trial for trial in trained if self._is_assured(trial)), key=self._cost_of)
         if good:
-            near = [trial for trial in good if self._cost_of(trial) <= self._cost_of(good[0]) / WORTH**5]
+            near = [trial for trial in good if self._cost_of(trial) <= AS_CHEAP * self._cost_of(good[0])]
             return Finish(near[:3], self._assurance(good[0]), reason)
         surest = max(trained, key=self._assurance)
         assurance = self._assurance(surest)
-        return Finish([surest], assurance, reason, self._what_it_takes(surest) if assurance < 0.5 else None)
+        unsure = f"{reason}; none keeps it with a probability of {ASSURED:.0%}, the surest with {assurance:.0%}"
+        return Finish([surest], assurance, unsure, self._what_it_takes(surest) if assurance < 0.5 else None)
 
     def _what_it_takes(self, trial: TrialRecord) -> str:
         arm = self._arm(trial)
-        drop, error = arm.curve(trial.level).at(trial.share)
+        drop, error = arm.drop(trial)
         assert self.goal.allowed is not None
         allowed = f"{self.goal.shown(self.goal.allowed)} allowed"
         return f"the nearest student, {arm.name}, drops by {self.goal.shown(drop, error)}, with {allowed}"
 
     def _is_assured(self, trial: TrialRecord) -> bool:
-        return self._assurance(trial) >= ASSURED - 0.03
+        return self._assurance(trial) >= ASSURED
 
     def _assurance(self, trial: TrialRecord) -> float:
-        arm = self._arm(trial)
-        if self.goal.allowed is None or arm.reach is None:
-            return 1.0
-        return arm.curve(trial.level).assurance(trial.share)
+        return self._arm(trial).assurance(trial)
 
     def _within(self, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
         """Those that keep the bounds on costs; a measured time may exceed one that the prediction kept."""

@@ -33,8 +33,9 @@ OF_THE_MOMENT = (UnavailableError, DisturbedError)
 def try_candidate(job: JsonObject) -> JsonObject:
     """Train the recipe of ``job`` and score it on the validation samples."""
     recipe, folder = load_recipe(Path(job["recipe"])), Path(job["folder"])
-    cache, known = Path(job["cache"]), job["teacher_ms"]
-    return try_recipe(recipe, folder, cache, timed=job["timed"], filed=job["filed"], teacher_ms=known).to_json()
+    cache, known, earlier = Path(job["cache"]), job["teacher_ms"], [Path(each) for each in job.get("earlier", ())]
+    timed, filed = job["timed"], job["filed"]
+    return try_recipe(recipe, folder, cache, timed=timed, filed=filed, teacher_ms=known, earlier=earlier).to_json()
 
 
 def run_winner(job: JsonObject) -> JsonObject:

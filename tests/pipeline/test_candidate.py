@@ -7,9 +7,10 @@ import pytest
 from edgekd.data import load_data
 from edgekd.options import Budget
 from edgekd.pipeline import candidate
-from edgekd.pipeline.candidate import ScoredFile, try_recipe
+from edgekd.pipeline.candidate import ScoredFile, likeness, try_recipe
 from edgekd.recipe import load_recipe
 from edgekd.records.candidate_figures import Figures
+from edgekd.tasks.metric import Correct
 from tests.toy import RECIPE, write_recipe
 
 
@@ -31,6 +32,9 @@ def test_stages_are_taken_from_the_cache_and_the_file_is_scored_on_the_validatio
     assert 0 < found.error < 0.5
     assert Figures.from_json(found.to_json()) == found
     assert not (tmp_path / "trial/report.json").exists()
+    # Its samples are as those of the same network.
+    again = try_recipe(recipe, tmp_path / "again", toy_again, earlier=[tmp_path / "trial", tmp_path / "none"])
+    assert found.likeness is None and again.likeness == pytest.approx(1.0)
     # The networks themselves are as good, and no file is written.
     quick = try_recipe(recipe, tmp_path / "quick", toy_again, filed=False)
     assert abs(quick.drop - found.drop) < 0.2
@@ -66,3 +70,14 @@ def test_costs_are_those_of_the_target_that_the_budget_is_judged_on(
     recipe = load_recipe(write_recipe(tmp_path, text + "targets: [{device: pi, architecture: arm}, {device: cpu}]\n"))
     try_recipe(recipe, tmp_path / "trial", toy_again, timed=True)
     assert set(timed) == {"cpu"}
+
+
+def test_students_are_alike_where_the_same_samples_tell_them_from_their_teacher() -> None:
+    teacher, count = Correct([True] * 100), range(100)
+    own, other = Correct([each >= 10 for each in count]), Correct([each < 90 for each in count])
+    assert likeness(teacher, own, [own]) == pytest.approx(1.0)
+    # Of shares of a tenth that never meet: -p / (1 - p).
+    assert likeness(teacher, own, [other]) == pytest.approx(-1 / 9)
+    assert likeness(teacher, own, [own, other]) == pytest.approx(4 / 9)
+    assert likeness(teacher, own, []) is None
+    assert likeness(teacher, own, [teacher]) is None

@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from math import sqrt
 
 import numpy as np
+from scipy.special import ndtr
 
 from edgekd.records.candidate_figures import Figures
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
 from edgekd.search.goal import LATENCY, Goal
-from edgekd.search.quality_curve import COMMON, TRAINING_NOISE
+from edgekd.search.quality_curve import Noise
+from edgekd.search.shared_noise import with_shared_noise
 from edgekd.search.study import Finish, Price, Study
 
 ALLOWED = 0.01
@@ -21,17 +23,24 @@ WIDTHS = 40
 
 @dataclass
 class Simulation:
-    """A world of arms, from a seed; ``error`` is the standard error of a drop on the validation samples."""
+    """A world of arms, from a seed; ``error`` is the standard error of a drop on the validation samples.
+
+    Attributes:
+        noise: of drops, which the search is not told but for the size of the test set.
+        true: the drop of each trained network on all samples there are, by the number of its trial.
+    """
 
     seed: int
     error: float
     arms: int = 4
     out_of_reach: bool = False
     goal: Goal = field(default_factory=lambda: Goal(LATENCY, ALLOWED))
+    noise: Noise = field(default_factory=Noise)
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.seed)
-        self.common = self.random.normal(0, sqrt(COMMON) * self.error)
+        self.common = self.random.normal(0, sqrt(self.noise.common) * self.error)
+        self.true: dict[int, float] = {}
         more = 0.05 if self.out_of_reach else 0.0
         self.of = {
             f"arm {number}": (
@@ -59,14 +68,18 @@ class Simulation:
         return Figures(0.9 - drop, drop, self.error, 500, int(1e6 * cost), 1_000_000, macs, WIDTHS, cost, 1.0)
 
     def study(self) -> Study:
-        spaces = [ArmSpace(name, 0.05, 0.95, 3) for name in self.of]
-        return Study(
-            self.goal,
-            [
-                ArmState(each, self.goal, self.prices[each.name], [t for t in self.trials if t.arm == each.name])
-                for each in spaces
-            ],
-        )
+        told = Noise(self.noise.test)
+        arms = [
+            ArmState(
+                ArmSpace(name, 0.05, 0.95, 3),
+                self.goal,
+                self.prices[name],
+                [each for each in self.trials if each.arm == name],
+                told,
+            )
+            for name in self.of
+        ]
+        return Study(self.goal, with_shared_noise(arms))
 
     def run(self) -> Finish:
         for _ in range(200):
@@ -77,16 +90,20 @@ class Simulation:
                 share = action.share
                 self.prices[action.arm][share] = None if share < LEAST else self.figures(action.arm, share)
             else:
-                own = self.random.normal(0, self.error * sqrt(1 - COMMON + TRAINING_NOISE**2))
-                drop = self.drop(action.arm, action.share, action.level) + self.common + own
-                figures = self.figures(action.arm, action.share, drop)
-                number = len(self.trials) + 1
+                number, own = len(self.trials) + 1, self.random.normal(0, self.error * sqrt(self.noise.own))
+                luck = self.random.normal(0, self.error * self.noise.training)
+                self.true[number] = self.drop(action.arm, action.share, action.level) + luck
+                figures = self.figures(action.arm, action.share, self.true[number] + self.common + own)
                 self.trials.append(TrialRecord(number, action.arm, action.share, action.level, figures))
         raise AssertionError("the search does not end")
 
     @property
     def epochs(self) -> int:
         return sum(EPOCHS[trial.level] for trial in self.trials)
+
+    def kept(self, trial: TrialRecord) -> float:
+        """Return how probable it is that a trained network keeps the budget on test samples."""
+        return float(ndtr((ALLOWED - self.true[trial.number]) / (self.noise.test * self.error)))
 
     def best(self) -> float:
         """The cost of the cheapest student of a grid that keeps the budget in truth."""

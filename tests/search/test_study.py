@@ -238,3 +238,33 @@ def test_another_value_is_tried_where_the_usual_one_fails() -> None:
     works = TrialRecord(2, "net", 1.0, 0, price, choices={"lr": 0.01})
     state = ArmState(space, goal, {1.0: price}, [failed, works])
     assert state.chosen == {"lr": 0.01} and state.failure is None
+
+
+def test_arms_that_come_near_to_no_budget_after_short_trainings_are_compared_by_cost_where_they_have_one_drop() -> None:
+    """Students that learn from nothing have much to learn yet: the dear ones are left, not those that lag behind."""
+    goal, dear = Goal(SIZE, ALLOWED), 0.011
+    lagging = {"first": 0.1, "second": 0.11, "third": 0.12}
+    arms = [
+        ArmState(
+            ArmSpace(name, 0.1, 1.0, 2),
+            goal,
+            {share: figures(scale * share) for share in (0.1, 1.0)},
+            [TrialRecord(number, name, 0.3162, 0, figures(scale * 0.3162, drop))],
+        )
+        for number, (name, scale, drop) in enumerate(
+            [("teacher", 1.0, dear), *((name, 0.1, drop) for name, drop in lagging.items())]
+        )
+    ]
+    study = Study(goal, arms)
+    action = study.next()
+    assert study.left.keys() == {"teacher"}
+    assert not isinstance(action, Finish) and action.arm in lagging
+
+
+def test_a_student_that_is_the_surest_without_being_sure_is_said_to_be() -> None:
+    goal = Goal(SIZE, ALLOWED)
+    done = TrialRecord(1, "only", 1.0, 0, figures(0.5, 0.009))
+    finish = Study(goal, [ArmState(ArmSpace("only"), goal, {1.0: figures(0.5)}, [done])]).next()
+    assert isinstance(finish, Finish) and finish.best == [done]
+    assert finish.assurance is not None and 0.5 < finish.assurance < 0.9
+    assert finish.reason.endswith(f"none keeps it with a probability of 90%, the surest with {finish.assurance:.0%}")
