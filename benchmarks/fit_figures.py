@@ -5,12 +5,17 @@ from typing import Any
 
 import numpy as np
 from fit_grid import Grid
+from fit_searches import Case, test_error
+
+from edgekd.search.forecast import Forecast
+
+OVERS = ("over_grid", "over_cheapest", "over_known")
 
 
 def summary(outcomes: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     own = [row for row in outcomes if row["search"] == name and row["reachable"]]
     about: dict[str, Any] = {"searches": len(own), "kept": sum(row["kept"] for row in own)}
-    for key in ("over_cheapest", "over_known"):
+    for key in OVERS:
         values = [row[key] for row in own if key in row]
         about[key] = float(np.median(values)) if values else None
     for key in ("trainings", "epochs", "seconds"):
@@ -50,3 +55,13 @@ def noise(grid: Grid, seeds: Sequence[int]) -> dict[str, float]:
         **{"validation_error": 100 * float(np.mean(errors[0])), "test_error": 100 * float(np.mean(errors[1]))},
         "correlation": float(np.nanmean(pairs)),
     }
+
+
+def unwarned(grid: Grid, seeds: Sequence[int], case: Case) -> float | None:
+    """Return the share of students about the bound of which the command finds that there are samples enough."""
+    found = []
+    for seed in seeds:
+        forecast = Forecast(0.0, {}, test_error(grid, seed))
+        figures = [each.figures for each in grid.everything(seed) if each.figures]
+        found += [forecast.noise_warning(each, case.goal) is None for each in figures if case.goal.is_near(each)]
+    return sum(found) / len(found) if found else None

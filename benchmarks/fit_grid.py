@@ -34,11 +34,12 @@ from edgekd.stages.network import restore
 from edgekd.train import predictions_of
 
 # A fit of this recipe leaves student and stages to the default space.
-RECIPE = """\
+POOL = Path(__file__).with_name("digit_pool.py")
+RECIPE = f"""\
 name: fit_benchmark
-data: {source: digits, grayscale: true, batch_size: 64, validation: 0.45}
-teacher: {model: resnet8, args: {width: 32}, train: {epochs: 10, lr: 0.05}}
-budget: {accuracy_drop: 1.0}
+data: {{source: "{POOL}:drawn", grayscale: true, batch_size: 32, validation: 0.49}}
+teacher: {{model: resnet8, args: {{width: 32}}, train: {{epochs: 10, lr: 0.05}}}}
+budget: {{accuracy_drop: 4.0}}
 """
 PARTS = ("validation", "test")
 # The largest share of its multiply-accumulates that a cut keeps here.
@@ -166,7 +167,9 @@ class Grid:
         return next(arm for arm in self.arms if arm.name == name)
 
     def _train(self, seed: int, arm: str, share: float, level: int) -> Trained:
-        recipe = self.points.recipe(arm, share, level, {}).model_copy(update={"seed": seed})
+        recipe = self.points.recipe(arm, share, level, {})
+        drawn = recipe.data.model_copy(update={"args": {"seed": seed}})
+        recipe = recipe.model_copy(update={"seed": seed, "data": drawn})
         folder = self.folder / f"run-{seed}"
         shutil.rmtree(folder, ignore_errors=True)
         try:

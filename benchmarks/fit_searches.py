@@ -5,16 +5,20 @@ is charged for are the epochs of the stages that it has not trained before, the 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import sqrt
 
 import numpy as np
 from fit_grid import Grid, StageCost, Trained
 
+from edgekd.pipeline.candidate import likeness
 from edgekd.records.candidate_figures import Figures
 from edgekd.search.arm_state import ArmState, TrialRecord
 from edgekd.search.goal import LATENCY, Goal
+from edgekd.search.quality_curve import Noise
+from edgekd.search.shared_noise import with_shared_noise
 from edgekd.search.study import Finish, Price, Study
+from edgekd.tasks.metric import Correct
 
 # The recipe that is written by hand, whatever the budget: the smaller network of the family at half of its MACs.
 BY_HAND = ("resnet8 width 16 by widths", 0.5)
@@ -72,36 +76,93 @@ class Ended:
     unreachable: str | None = None
 
 
+@dataclass
+class Candidates:
+    """The candidates of fit's study on the grid, with one seed and one budget."""
+
+    grid: Grid
+    seed: int
+    case: Case
+    trials: list[TrialRecord] = field(default_factory=list)
+    students: list[Trained] = field(default_factory=list)
+    prices: dict[str, dict[float, Figures | None]] = field(default_factory=dict)
+
+    @property
+    def study(self) -> Study:
+        noise = Noise(test_error(self.grid, self.seed))
+        arms = [
+            ArmState(
+                arm,
+                self.case.goal,
+                self.prices.get(arm.name, {}),
+                [each for each in self.trials if each.arm == arm.name],
+                noise,
+            )
+            for arm in self.grid.arms
+        ]
+        return Study(self.case.goal, with_shared_noise(arms))
+
+    def price(self, arm: str, *shares: float) -> None:
+        """Take the costs of the student that is nearest to the last of ``shares`` for all of them."""
+        figures = self.grid.top(self.seed, arm, shares[-1]).figures
+        self.prices.setdefault(arm, {}).update(dict.fromkeys(shares, figures))
+
+    def add(self, student: Trained) -> None:
+        number, error = len(self.trials) + 1, None if student.figures else "no cut reaches it"
+        figures = student.figures and replace(student.figures, likeness=self._likeness(student))
+        trial = TrialRecord(number, student.arm, student.share, student.level, figures, error)
+        self.trials.append(trial)
+        self.students.append(student)
+
+    def winner(self, finish: Finish) -> Trained | None:
+        return self.students[finish.best[0].number - 1] if finish.best else None
+
+    def _likeness(self, student: Trained) -> float | None:
+        """As of a candidate of the command, whose short trainings have no predictions in its folder."""
+        goal = self.case.goal
+        if not self._is_long(student):
+            return None
+        earlier = [each for each in self.students if each.figures and goal.is_near(each.figures)]
+        own, *others = (Correct(each.right[0]) for each in (student, *filter(self._is_long, earlier)))
+        return likeness(Correct(student.right[1]), own, others)
+
+    def _is_long(self, student: Trained) -> bool:
+        return student.level == next(arm.top for arm in self.grid.arms if arm.name == student.arm)
+
+
+def test_error(grid: Grid, seed: int) -> float:
+    """Return the standard error of a drop on the test samples over that on the validation samples."""
+    some = next(each for each in grid.rows.values() if each.seed == seed and each.figures)
+    return sqrt(len(some.right[0]) / len(some.right[2]))
+
+
 def fit(grid: Grid, seed: int, case: Case) -> Ended:
     """Search as ``edgekd fit`` does, with shares of cuts that the grid has."""
-    ledger = Ledger()
-    trials: list[TrialRecord] = []
-    prices: dict[str, dict[float, Figures | None]] = {arm.name: {} for arm in grid.arms}
-    by_number: dict[int, Trained] = {}
-    some = next(each for each in grid.rows.values() if each.seed == seed and each.figures)
-    test_error = sqrt(len(some.right[0]) / len(some.right[2]))
+    ledger, candidates = Ledger(), Candidates(grid, seed, case)
     while True:
-        arms = [
-            ArmState(arm, case.goal, prices[arm.name], [each for each in trials if each.arm == arm.name], test_error)
-            for arm in grid.arms
-        ]
-        action = Study(case.goal, arms).next()
+        action = candidates.study.next()
         if isinstance(action, Finish):
-            best = by_number[action.best[0].number] if action.best else None
-            return Ended(best, ledger, action.unreachable)
+            return Ended(candidates.winner(action), ledger, action.unreachable)
+        near = grid.nearest(action.arm, action.share)
+        candidates.price(action.arm, action.share, near)
         if isinstance(action, Price):
-            for share in [action.share]:
-                near = grid.nearest(action.arm, share)
-                prices[action.arm] |= dict.fromkeys((share, near), grid.top(seed, action.arm, near).figures)
             continue
-        share = grid.nearest(action.arm, action.share)
-        prices[action.arm].setdefault(share, grid.top(seed, action.arm, share).figures)
-        found, number = grid.find(seed, action.arm, share, action.level), len(trials) + 1
-        error = None if found.figures else "no cut reaches it"
-        trials.append(TrialRecord(number, action.arm, share, action.level, found.figures, error))
-        by_number[number] = found
+        found = grid.find(seed, action.arm, near, action.level)
+        candidates.add(found)
         if found.figures:
             ledger.charge(found)
+
+
+def exhaustive(grid: Grid, seed: int, case: Case) -> Ended:
+    """Train every student within the bounds on costs to its end, and choose as ``edgekd fit`` does."""
+    ledger, candidates = Ledger(), Candidates(grid, seed, case)
+    for student in grid.everything(seed):
+        candidates.price(student.arm, student.share)
+        if case.keeps_costs(student):
+            candidates.add(student)
+            ledger.charge(student)
+    finish = candidates.study.finish("every student of the grid is trained")
+    return Ended(candidates.winner(finish), ledger, finish.unreachable)
 
 
 def by_hand(grid: Grid, seed: int, case: Case) -> Ended:

@@ -59,6 +59,10 @@ def test_fit_keeps_the_budget_near_its_edge_and_pays_each_stage_once(parts, grid
     ended = parts.fit_searches.fit(grid, 0, case)
     best = min(student.cost for student in grid.everything(0) if case.is_kept(student))
     assert case.is_kept(ended.winner) and ended.winner.cost <= 1.25 * best
+    # The whole grid, by the same rule: no dearer, but for one step of it.
+    whole = parts.fit_searches.exhaustive(grid, 0, case)
+    assert case.is_kept(whole.winner) and whole.winner.cost <= 1.25 * ended.winner.cost
+    assert len(whole.ledger.students) == sum(grid.steps.values())
     paid = {stage.key: stage.epochs for student in ended.ledger.students for stage in student.stages}
     assert ended.ledger.epochs == sum(paid.values()) == ended.ledger.spent[-1]
 
@@ -82,7 +86,7 @@ def test_the_others_stop_at_as_many_epochs_and_choose_by_validation_samples(part
 
 def test_figures_of_the_outcomes(parts, grid):
     rows = [
-        {"search": "fit", "reachable": True, "kept": True, "epochs": 10, "over_known": 0.1, "over_cheapest": 0.2},
+        {"search": "fit", "reachable": True, "kept": True, "epochs": 10, "over_known": 0.1, "over_grid": 0.2},
         {"search": "fit", "reachable": True, "kept": False, "epochs": 20},
         {"search": "fit", "reachable": False, "kept": False, "epochs": 900},
     ]
@@ -93,5 +97,8 @@ def test_figures_of_the_outcomes(parts, grid):
     assert fewer["ratio"] == pytest.approx(4.0) and fewer["never"] == 1
     student = grid.top(0, "wide", grid.shares("wide")[3])
     assert parts.fit_grid.Trained.from_json(student.to_json()).test_drop == student.test_drop
+    # Half a point is told from two where the error is a tenth of one, and not where it is a point.
+    cases = [parts.fit_searches.Case("", points) for points in (2.0, 0.1)]
+    assert [parts.fit_figures.unwarned(grid, [0], case) for case in cases] == [1.0, 0.0]
     # One sample in a hundred is predicted otherwise, by the same students.
     assert parts.fit_figures.noise(grid, [0])["test_error"] == pytest.approx(0.16, abs=0.1)
