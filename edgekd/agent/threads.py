@@ -68,7 +68,7 @@ def schedule(thread: int) -> tuple[int, int]:
 
 
 class ThreadTimes(NamedTuple):
-    """Nanoseconds that threads of this process have run: ``each`` that the kernel shows, and all but this one."""
+    """Hold the nanoseconds that threads of this process ran: ``each`` that the kernel shows, and all but this one."""
 
     each: dict[int, int]
     others: int

@@ -1,4 +1,4 @@
-"""What a machine did while models were timed, and what of that nobody saw, as warnings."""
+"""Warnings of what a machine did while models were timed, and of what nobody saw."""
 
 from collections.abc import Sequence
 

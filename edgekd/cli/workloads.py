@@ -25,7 +25,7 @@ ONNX = ".onnx"
 
 
 class Wanted(NamedTuple):
-    """What a bundle's file is to be for.
+    """Say what a bundle's file is to be for.
 
     Attributes:
         facts: of the target that it belongs to, the best choice first.

@@ -34,7 +34,8 @@ class SimpleBaseline(nn.Module):
         self.smooth = nn.ModuleList(ConvNorm(channels, channels) for _ in range(steps))
         self.head = nn.Conv2d(widths[-1], maps, 1)
         nn.init.normal_(self.head.weight, std=SMALL)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        assert self.head.bias is not None
+        nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.trunk(x)
@@ -86,7 +87,7 @@ class _Shapes(fx.Interpreter):
 
 
 def _trunk(name: str, network: nn.Module, input_shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
-    """The network up to its last map of more than one cell, and the shape of that."""
+    """Return the network up to its last map of more than one cell, and the shape of that."""
     try:
         traced = fx.symbolic_trace(network)
         shapes = _Shapes(traced)

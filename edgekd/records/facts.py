@@ -1,4 +1,4 @@
-"""What two reports must share to be compared: the test set, the decoder, the machine and the devices."""
+"""Check what two reports must share to be compared: the test set, the decoder, the machine and the devices."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -134,7 +134,7 @@ class ArmState:
         return {share: self._as_timed(share, figures) for share, figures in known}
 
     def _as_timed(self, share: float, figures: Figures) -> Figures:
-        """With the factors of the candidates that were timed, on a line of logarithms between their shares."""
+        """Correct times by those of the candidates that were timed, on a line of logarithms between their shares."""
         if not self.timed or figures.ms is None or figures.teacher_ms is None:
             return figures
         shares = sorted(self.timed)

@@ -98,7 +98,7 @@ class Candidates:
 
     @property
     def _near(self) -> list[int]:
-        """The numbers of those whose drop is about what is allowed."""
+        """Return the numbers of those whose drop is about what is allowed."""
         return [
             entry["number"]
             for entry in self.log.of("trial")

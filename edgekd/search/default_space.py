@@ -97,7 +97,7 @@ def _recovery(recipe: Recipe) -> dict[str, Any]:
 
 
 def _as_taught(recipe: Recipe, share: float = 1.0) -> dict[str, Any]:
-    """By what the teacher learned, at a share of its rate; nothing where it began from a checkpoint."""
+    """Return how the teacher was trained, at a share of its rate; nothing where it began from a checkpoint."""
     own = recipe.teacher.train
     if own is None or recipe.teacher.checkpoint is not None:
         return {}

@@ -49,7 +49,7 @@ def time_files(recipe: Recipe, folders: Sequence[str]) -> JsonObject:
 
 
 def _files(folder: Path, budget: Budget) -> list[Path]:
-    """The file of the teacher, that of the last network, and its twin in float where placement may choose that."""
+    """Return the file of the teacher, of the last network, and its float twin where placement may choose that."""
     first, *_, deployed = sorted(folder.glob(EXPORTED))
     teacher, last = ScoredFile(first.parent), ScoredFile(deployed.parent)
     twin = last.twin_within(budget, teacher.size_bytes)

@@ -144,7 +144,7 @@ class _Search:
         return {"judged": first, "unjudged": "; ".join(others)} if others else {}
 
     def _first_recipes(self) -> JsonObject:
-        """A recipe of each network that students start from, as files."""
+        """Write a recipe of each network that students start from."""
         recipe = self._write_recipe("forecast", self.base)
         _, *others = dict.fromkeys(self.points.alike().values())
         recipes = {name: self.space.recipe({ARM: name}) for name in others}
@@ -159,7 +159,7 @@ class _Search:
         return {**found["result"], "seconds": found["seconds"]}
 
     def _done(self, job: str, recipes: JsonObject) -> JsonObject:
-        """What a job gives, without which nothing is trained."""
+        """Return what a job gives, and end the search where it fails: nothing can be trained without it."""
         found = run_timed(self.runner, job, **recipes)
         if "error" in found:
             begun = "" if self.log.of("trial") else "nothing was trained: "
@@ -258,7 +258,7 @@ class _Search:
         return path
 
     def _fastest(self, finish: Finish) -> TrialRecord:
-        """Of those that could win, the fastest by times that are measured in turns; the first where no time decides."""
+        """Return the fastest of those that could win, timed in turns; the first where no time decides."""
         filed = [each for each in finish.best if self.points.is_filed(each.arm, each.share, each.level, each.choices)]
         if not (filed and self.goal.is_timed):
             return finish.best[0]

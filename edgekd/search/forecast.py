@@ -117,7 +117,7 @@ class Forecast:
         return (within, TRIALS, job), (1.0, MOST_TRIALS, most)
 
     def _candidates(self, arms: Sequence[ArmSpace], within: float, trials: float, job: float) -> float:
-        """The seconds of the trainings that choose among the share ``within`` of ``arms``, and bisect those chosen."""
+        """Return the seconds to choose by trainings among the share ``within`` of ``arms``, and to bisect the best."""
         if not arms:
             return job
         left = max(1.0, within * len(arms))
@@ -214,7 +214,7 @@ class Forecast:
         return max(done) if done else self._last_run(self.price(log) if log.of("price") else self.job)
 
     def _last_run(self, job: float) -> float:
-        """Each of its networks is exported and scored as in a ``job``, and in PyTorch too."""
+        """Return the seconds of the last run, which exports and scores each network as a ``job`` and in PyTorch."""
         return self.last_jobs * (job + self.scoring)
 
 

@@ -21,7 +21,7 @@ Prices = Mapping[str, Mapping[float, Figures | None]]
 
 @dataclass(frozen=True)
 class MeasuredTime:
-    """The time of a trial over the teacher's, and in milliseconds; either is None where it was not measured."""
+    """Return the time of a trial over the teacher's, and in milliseconds; either is None where it was not measured."""
 
     trial: TrialRecord
     ratio: float | None
@@ -30,7 +30,7 @@ class MeasuredTime:
 
 @dataclass(frozen=True)
 class MeasuredTimes:
-    """The times that the search in ``folder`` has measured, all of them in ``log``."""
+    """Measure the times of the search in ``folder``, and keep all of them in ``log``."""
 
     folder: Path
     log: StudyLog

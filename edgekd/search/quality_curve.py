@@ -204,7 +204,7 @@ class QualityCurve:
         return np.asarray(np.percentile(self.drops, PERCENTILES, axis=0))
 
     def _own_drops(self, point: Point) -> Floats:
-        """The drop of a trained network by each draw of the curve, (draws,), but for what its samples leave open."""
+        """Return a trained network's drop by each draw of the curve, (draws,), but for what its samples leave open."""
         drops = self._of_draws(np.array([point.share]), point.shorter)[:, 0]
         return np.asarray(drops + self.noise.kept * (point.drop - drops))
 
@@ -218,7 +218,7 @@ class QualityCurve:
         return max(abs(self.allowed), self.error)
 
     def _of_draws(self, shares: Floats, shorter: int) -> Floats:
-        """The drops at ``shares`` by each draw, (draws, shares)."""
+        """Return the drops at ``shares`` by each draw, (draws, shares)."""
         basis = _basis(shares, np.full(len(shares), shorter))
         return np.asarray(self._scale * np.sinh(np.clip(self._draws @ basis.T, -12, 12)))
 
@@ -242,7 +242,7 @@ class QualityCurve:
         return np.asarray(covariance @ weighted), np.asarray(covariance)
 
     def _observed(self, training: float) -> tuple[Floats, Floats, Floats]:
-        """The basis at each point, its drop on the asinh scale, and the variance of that."""
+        """Return the basis at each point, its drop on the asinh scale, and the variance of that."""
         drops = np.array([point.drop for point in self.points]) / self._scale
         errors = np.array([point.error for point in self.points]) / self._scale
         # The slope of asinh carries the noise over; far below the floor the form of the curve is a guess.

@@ -57,7 +57,7 @@ def step_times(recipe: Recipe, others: Mapping[str, Recipe]) -> JsonObject:
 
 
 class _Taught(TaskLoss):
-    """The loss against targets, after the teacher's outputs."""
+    """Return the loss against targets, after the teacher's outputs."""
 
     def __init__(self, task: Task, teacher: nn.Module):
         super().__init__(task)
@@ -74,7 +74,7 @@ class _EnoughError(Exception):
 
 
 def _seconds(network: nn.Module, data: DataSet, objective: Objective) -> float:
-    """The fastest of the steps after the first, of the loop that trains and so in its precision and its layout."""
+    """Return the fastest step after the first, of the loop that trains and so in its precision and its layout."""
     began: list[float] = []
     ended: list[float] = []
 

@@ -197,7 +197,7 @@ class Study:
         return middle(low, high) if self.goal.is_cost and self.goal.allowed is not None else arm.largest
 
     def _compared_at(self, arms: Sequence[ArmState], level: int, kept: int) -> float | None:
-        """The drop at which arms' costs are compared: what is allowed, or more where too few come that near.
+        """Return the drop at which arms' costs are compared: what is allowed, or more where too few come that near.
 
         A longer training will lower them all. Of the arms that are left, half are for their quality: they come near to
         no such drop. The others are for their cost.
@@ -208,7 +208,7 @@ class Study:
         return max(self.goal.allowed, least[kept + ceil((len(arms) - kept) / 2) - 1])
 
     def _rank(self, arm: ArmState, level: int, compared_at: float | None) -> tuple[float, float]:
-        """The cost at which the arm is expected to have the drop at which arms are compared, then its least drop."""
+        """Return the cost at which the arm should have the drop at which arms are compared, then its least drop."""
         own = min(level, arm.space.top)
         drop = min(trial.figures.drop for trial in arm.points(own) if trial.figures)
         if not self.goal.is_cost:
@@ -241,7 +241,7 @@ class Study:
         return [self.finish("every arm failed")]
 
     def _next_share(self, arm: ArmState, best: float) -> float | None:
-        """The share to try next in an arm, above those that failed, or None where no cheaper one is."""
+        """Return the share to try next in an arm, above those that failed, or None where no cheaper one is."""
         share = self._step(arm, best)
         found = None if share is None else self._untried(arm, share)
         return found if found is not None and arm.cost(found) <= (1 - SAVING) * best else None
@@ -252,7 +252,7 @@ class Study:
         return None if found is None or any(arm.same_network(found, trial) for trial in done) else found
 
     def _step(self, arm: ArmState, best: float) -> float | None:
-        """The share to try next in an arm, or None if it is done; ``best`` is the cost of the best one so far."""
+        """Return the share to try next in an arm, or None if it is done; ``best`` is the least cost so far."""
         assert arm.reach is not None
         low, high = arm.reach
         done = arm.points(arm.space.top)

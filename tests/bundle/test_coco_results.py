@@ -85,7 +85,8 @@ def test_it_scores_as_edgekd_does(resize: str, tmp_path: Path, edgekd: Any) -> N
     assert done.code == 0 and "not predicted" not in done.err
     results = json.loads(done.out)
     assert {each["image_id"] for each in results} == set(IMAGES)
-    assert min(each["score"] for each in results) < predictor.task.threshold  # type: ignore[attr-defined]
+    assert isinstance(predictor.task, Detection)
+    assert min(each["score"] for each in results) < predictor.task.threshold
     with contextlib.redirect_stdout(io.StringIO()):
         annotated = COCO(str(truth))
         judged = tools.COCOeval(annotated, annotated.loadRes(results), "bbox")

@@ -62,7 +62,8 @@ def squares(folder: Path, **decoder: float) -> DataSet:
 
 def test_what_decodes_otherwise_has_other_predictions_and_what_is_judged_otherwise_other_trainings(tmp_path: Path):
     usual, acts, suppresses = (squares(tmp_path, **each) for each in ({}, {"threshold": 0.3}, {"iou": 0.4}))
-    assert (acts.task.threshold, suppresses.task.iou) == (0.3, 0.4)  # type: ignore[attr-defined]
+    assert isinstance(acts.task, Detection) and isinstance(suppresses.task, Detection)
+    assert (acts.task.threshold, suppresses.task.iou) == (0.3, 0.4)
     assert len({each.fingerprint for each in (usual, acts, suppresses)}) == 1
     assert len({each.decoded_fingerprint for each in (usual, acts, suppresses)}) == 3
     assert usual.decoded_fingerprint == usual.fingerprint
@@ -104,7 +105,9 @@ def test_a_run_is_judged_and_packed_at_the_users_threshold(tmp_path: Path) -> No
     card = (folder / "bundle/README.md").read_text()
     assert "overlap by more than 0.5 the best" in card and "act on those from 0.3 on" in card
     predictor = Predictor(folder / "bundle", decoder={"threshold": 0.6})
-    assert (Predictor(folder / "bundle").task.threshold, predictor.task.threshold) == (0.3, 0.6)  # type: ignore[attr-defined]
+    own, other = Predictor(folder / "bundle").task, predictor.task
+    assert isinstance(own, Detection) and isinstance(other, Detection)
+    assert (own.threshold, other.threshold) == (0.3, 0.6)
     assert predictor.self_test().passed
     for wrong, message in (({"thresold": 0.6}, "has no thresold to set"), ({"threshold": 0.01}, "below its score")):
         with pytest.raises(EdgekdError, match=message):
