@@ -220,21 +220,33 @@ def read_csv(path: Path) -> np.ndarray:
     require_file(path, DataError)
     with path.open(newline="", encoding="utf-8-sig") as file:
         lines = [(number, line) for number, line in enumerate(csv.reader(file), 1) if line]
-    if lines and not any(map(_is_number, lines[0][1])):
+    if lines and not any(map(is_number, lines[0][1])):
         del lines[0]  # column names
     if not lines:
         raise DataError(f"{path}: holds no rows")
     for number, line in lines:
-        wrong = [cell for cell in line if not _is_number(cell)]
+        wrong = [cell for cell in line if not is_number(cell)]
         if wrong or len(line) != len(lines[0][1]):
             what = f"{wrong[0]!r} is not a number" if wrong else f"{len(line)} values, not {len(lines[0][1])}"
             raise DataError(f"{path}: line {number}: {what}")
-    return np.array([[float(cell) for cell in line] for _, line in lines])
+    return np.array([[to_number(cell) for cell in line] for _, line in lines])
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Return whether the text ``cell`` is a number."""
     try:
-        float(cell)
+        to_number(cell)
     except ValueError:
         return False
-    return "_" not in cell  # which Python ignores in numbers
+    return True
+
+
+def to_number(cell: str) -> float:
+    """Return the number that the text ``cell`` is.
+
+    Raises:
+        ValueError: it is none, or has an underscore, which Python ignores in numbers.
+    """
+    if "_" in cell:
+        raise ValueError(f"{cell!r} is no number")
+    return float(cell)

@@ -20,12 +20,21 @@ DEEPEST = 64
 MOST_ITEMS = 4_000_000  # of 8 to 200 bytes each in memory
 INT64 = range(-(2**63), 2**63)
 DIGITS = 20  # of the longest integer that can be in INT64, with its sign
+TEXT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 OTHER_ENCODINGS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
-def parse(content: bytes) -> Any:
-    """Parse the JSON document ``content``.
+class _NoNumberError(ValueError):
+    """A number that cannot be calculated with, as ``written`` in the document."""
+
+    def __init__(self, message: str, written: str):
+        super().__init__(message)
+        self.written = written
+
+
+def parse(content: bytes, most_items: int = MOST_ITEMS) -> Any:
+    """Parse the JSON document ``content``, of at most ``most_items`` items.
 
     Raises:
         ValueError: ``content`` is no JSON in UTF-8, is nested deeper than 64 levels, names a key twice, or holds a
@@ -33,7 +42,7 @@ def parse(content: bytes) -> Any:
     """
     if content.startswith(OTHER_ENCODINGS) or b"\0" in content:
         raise ValueError("it is not text in UTF-8")
-    must_be_bounded(content)
+    must_be_bounded(content, most_items)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -44,6 +53,8 @@ def parse(content: bytes) -> Any:
         )
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} in line {error.lineno}, column {error.colno}") from None
+    except _NoNumberError as error:
+        raise ValueError(f"{error}, in line {_line_of(error.written, text)}") from None
     if SURROGATE.search(content):
         try:
             json.dumps(document, ensure_ascii=False).encode()
@@ -52,13 +63,13 @@ def parse(content: bytes) -> Any:
     return document
 
 
-def must_be_bounded(content: bytes) -> None:
+def must_be_bounded(content: bytes, most_items: int = MOST_ITEMS) -> None:
     """Raise ValueError for what would take far more memory than ``content`` or overflow the stack, before parsing."""
     # Without escapes, every second part between quotes stands outside of texts.
     outside = b"".join(content.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2])
     marks = outside.translate(None, delete=bytes(set(range(256)) - set(b"[]{},")))
-    if len(marks) > MOST_ITEMS:
-        raise ValueError(f"it holds more than {MOST_ITEMS:,} items")
+    if len(marks) > most_items:
+        raise ValueError(f"it holds more than {most_items:,} items")
     depth = 0
     for mark in marks.replace(b",", b""):
         depth += 1 if mark in b"[{" else -1
@@ -76,19 +87,26 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _int(digits: str) -> int:
     if len(digits) > DIGITS or int(digits) not in INT64:
-        raise ValueError(f"the number {digits[:20]}… has more than 64 bits")
+        raise _NoNumberError(f"the number {digits[:20]}… has more than 64 bits", digits)
     return int(digits)
 
 
 def _float(digits: str) -> float:
     found = float(digits)
     if not math.isfinite(found):
-        raise ValueError(f"the number {digits[:20]} is too large")
+        raise _NoNumberError(f"the number {digits[:20]} is too large", digits)
     return found
 
 
 def _constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise _NoNumberError(f"{name} is no number", name)
+
+
+def _line_of(written: str, text: str) -> int:
+    """The line, from 1, where ``written`` first stands outside of texts, which hold no line breaks."""
+    outside = TEXT.sub("", text)
+    found = re.search(rf"(?<![\w.+-]){re.escape(written)}(?![\w.])", outside)
+    return outside.count("\n", 0, found.start() if found else 0) + 1
 
 
 def build_record(kind: type[T], table: Mapping[str, Any], **others: Any) -> T:

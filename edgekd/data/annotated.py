@@ -42,6 +42,8 @@ def load_annotated(data: SourceKeys, kind: type[Task], read: Read) -> RawData:
     parts = []
     for name, part, own in (("train", train, sizes[0]), ("test", test, sizes[1])):
         stored = kind.read_targets(padded(part.objects), len(part.files), f"{data.path}: {name}")
+        if name == "test" and not (stored[..., 0] >= 0).any():
+            raise DataError(f"{data.path}: no test image has an object, so that nothing can be measured: add some")
         moved = _moved(stored, own, shape, data, kind(train.names))
         files = np.array([os.fsencode(os.path.relpath(path, data.path)) for path in part.files])
         parts.append(make(data, data.path, shape, files, torch.from_numpy(moved), name))
@@ -53,11 +55,11 @@ def _sizes(part: Annotations, workers: int) -> list[tuple[int, int, int]]:
     """The (channels, height, width) of each image's file, which must be what its annotations say."""
     with ThreadPoolExecutor(max(1, workers)) as pool:
         found = list(pool.map(_own_shape, part.files))
-    for path, said, own in zip(part.files, part.sizes, found, strict=True):
-        if said is not None and said != own[1:]:
+    for index, (path, said, own) in enumerate(zip(part.files, part.sizes, found, strict=True)):
+        if said != own[1:]:
             raise DataError(
-                f"{path} has {own[2]}x{own[1]} pixels, and its annotations are of {said[1]}x{said[0]}: correct its "
-                "size there, and its boxes"
+                f"{part.where(index)}: the image is said to have {said[1]}x{said[0]} pixels, and {path} has "
+                f"{own[2]}x{own[1]}: correct its size, and its boxes"
             )
     return found
 

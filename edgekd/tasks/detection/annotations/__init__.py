@@ -6,6 +6,7 @@ named with its file and line.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekd.errors import DataError
+from edgekd.files import read_content
 from edgekd.tasks.detection.targets import FIRST_CROWD, ROUNDING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+LARGEST = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,15 +32,17 @@ class Annotations:
     Attributes:
         names: of the classes.
         files: of the images.
-        sizes: their (height, width) in pixels, as far as the annotations say; None where they do not.
+        sizes: their (height, width) in pixels, as the annotations say or, where these do not, as the files are.
         objects: of each image (G, 5): class, x1, y1, x2, y2 in pixels of the file; a class of −2 − c is a crowd of c.
+        where: gives the file and the line where the size of an image is, by its place in ``files``.
         categories: the classes' own ids, where the format has them.
     """
 
     names: tuple[str, ...]
     files: tuple[Path, ...]
-    sizes: tuple[tuple[int, int] | None, ...]
+    sizes: tuple[tuple[int, int], ...]
     objects: tuple[NDArray[np.float32], ...]
+    where: Callable[[int], str]
     categories: tuple[int | str, ...] | None = None
 
 
@@ -49,8 +55,8 @@ def checked(kind: int, corners: Sequence[float], size: tuple[int, int], where: s
     x1, y1, x2, y2 = map(float, corners)
     height, width = size
     shown = f"({x1:g}, {y1:g})–({x2:g}, {y2:g})"
-    if not np.isfinite([x1, y1, x2, y2]).all():
-        raise DataError(f"{where}: the box {shown} is not finite: give numbers, in pixels")
+    if not all(map(math.isfinite, (x1, y1, x2, y2))):
+        raise DataError(f"{where}: the box {shown} is not finite: give numbers")
     if x2 <= x1 or y2 <= y1:
         side = "width" if x2 <= x1 else "height"
         raise DataError(f"{where}: the box {shown} has no {side}: give x1 < x2 and y1 < y2, or remove it")
@@ -60,6 +66,9 @@ def checked(kind: int, corners: Sequence[float], size: tuple[int, int], where: s
             "boxes of this image's size"
         )
     inside = [max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))]
+    left, top, right, bottom = map(np.float32, inside)
+    if left >= right or top >= bottom:
+        raise DataError(f"{where}: nothing of the box {shown} is in its image of {width}x{height} pixels: remove it")
     return [float(FIRST_CROWD - kind if crowd else kind), *inside]
 
 
@@ -68,9 +77,25 @@ def rows(objects: Sequence[Sequence[float]]) -> NDArray[np.float32]:
     return np.array(objects, np.float32).reshape(-1, 5)
 
 
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Return the names of classes in a file that has one on each line.
+
+    Raises:
+        DataError: it cannot be read, or a line is empty, by which all classes below would have other numbers.
+    """
+    text = read_content(path, DataError, LARGEST).decode("utf-8-sig", "replace")
+    names = [line.strip() for line in text.splitlines()]
+    while names and not names[-1]:
+        names.pop()
+    if not names or "" in names:
+        number = names.index("") + 1 if names else 1
+        raise DataError(f"{path}, line {number}: the line is empty: write the name of a class on each")
+    return tuple(names)
+
+
 def first_there(candidates: Sequence[Path]) -> Path | None:
-    """Return the first of ``candidates`` that exists, or None."""
-    return next((path for path in candidates if path.exists()), None)
+    """Return the first of ``candidates`` that is a file, or None."""
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def line_of(text: str, place: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from edgekd.errors import DataError, first_line
 from edgekd.files import read_content
 from edgekd.nearest import nearest
 from edgekd.strict_json import parse
-from edgekd.tasks.detection.annotations import Annotations, checked, first_there, line_of, number, rows
+from edgekd.tasks.detection.annotations import Annotations, checked, line_of, number, rows
 
 Id = int | str
 
@@ -20,9 +21,15 @@ SECTIONS = ("images", "annotations", "categories")
 # Those of files that list images without their objects.
 NAMED = ("images", "categories")
 LARGEST = 1 << 31
+# COCO's own training images have some fifty million, most of them corners of polygons.
+MOST_ITEMS = 200_000_000
 PARTS = {"train": ("train",), "test": ("test", "val")}
-# Of files that list images without their objects, as those of COCO's own test images.
+# A part as a word of its own: train2017, but not trains.
+PART = re.compile(r"(?<![a-z])(train|test|val)(?![a-z])")
+BOXES = "instances_"
+# How others of COCO's own files begin; those of test images list them without their objects.
 UNANNOTATED = "image_info_"
+OTHERS = ("captions_", "panoptic_", "person_keypoints_", "stuff_", UNANNOTATED)
 EXPECTED = {str: "give a text", int: "give a whole number above 0"}
 LAYOUT = (
     "expected train.json and test.json (or annotations/*train*.json and *val*.json) with images, annotations and "
@@ -52,11 +59,12 @@ def read_ids(path: Path) -> tuple[dict[str, Id], dict[str, Id]]:
 
 class _Reader:
     def __init__(self, path: Path, sections: tuple[str, ...]):
-        self.path, self.text = path, read_content(path, DataError, LARGEST).decode("utf-8", "replace")
+        content = read_content(path, DataError, LARGEST)
         try:
-            self.content: Any = parse(self.text.encode())
+            self.content: Any = parse(content, MOST_ITEMS)
         except ValueError as error:
             raise DataError(f"{path} is no JSON that can be read: {first_line(error)}") from error
+        self.path, self.text = path, content.decode("utf-8-sig")
         if not isinstance(self.content, dict) or not all(isinstance(self.content.get(key), list) for key in sections):
             raise DataError(f"{path} is not COCO's format: it has no lists {', '.join(sections)}; {LAYOUT}")
 
@@ -64,21 +72,50 @@ class _Reader:
         categories = self.by_id("categories", {"name": str})
         classes = {each: place for place, each in enumerate(sorted(categories))}
         images = self.by_id("images", {"file_name": str, "width": int, "height": int})
+        self._must_differ("categories", "name", categories)
+        self._must_differ("images", "file_name", images)
         objects: dict[Any, list[list[float]]] = defaultdict(list)
+        own_ids: dict[Any, int] = {}
         for place, each in enumerate(self.content["annotations"]):
             image, row = self._object(place, each, images, classes)
             objects[image].append(row)
-        files, folder = [], None
-        for image in images.values():
-            folder = folder or self._folder(image["file_name"], root, part)
-            files.append(folder / image["file_name"])
+            own = _id(each.get("id"))
+            if own is not None and own_ids.setdefault(own, place) != place:
+                first = _line(self.text, "annotations", own_ids[own])
+                raise self._mistake("annotations", place, f"the id {own!r} is also that of line {first}")
+        self._must_be_pixels(objects)
         return Annotations(
             names=tuple(categories[each]["name"] for each in classes),
-            files=tuple(files),
+            files=self._files([each["file_name"] for each in images.values()], root, part),
             sizes=tuple((each["height"], each["width"]) for each in images.values()),
             objects=tuple(rows(objects[each]) for each in images),
+            where=partial(_where, self.path, "images"),
             categories=tuple(classes),
         )
+
+    def _files(self, names: list[str], root: Path, part: str) -> tuple[Path, ...]:
+        folder = self._folder(names[0], root, part)
+        lacking = next((place for place, name in enumerate(names) if not (folder / name).is_file()), None)
+        if lacking is not None:
+            raise self._mistake("images", lacking, f"the image {names[lacking]!r} is not in {folder}")
+        return tuple(folder / name for name in names)
+
+    def _must_differ(self, section: str, key: str, entries: dict[Any, Any]) -> None:
+        seen = set()
+        for place, each in enumerate(entries.values()):
+            if each[key] in seen:
+                raise self._mistake(section, place, f"the {key} {each[key]!r} is given twice")
+            seen.add(each[key])
+
+    def _must_be_pixels(self, objects: dict[Any, list[list[float]]]) -> None:
+        furthest = max((max(row[1:]) for own in objects.values() for row in own), default=None)
+        if furthest is not None and furthest <= 1:
+            raise self._mistake(
+                "annotations",
+                0,
+                "all boxes lie within one pixel, as shares of an image's sides would: give [x, y, width, height] in "
+                "pixels",
+            )
 
     def _object(
         self, place: int, each: Any, images: dict[Any, Any], classes: dict[Any, int]
@@ -99,10 +136,12 @@ class _Reader:
             )
         if not isinstance(box, list) or len(box) != 4 or not all(map(number, box)):
             raise self._mistake("annotations", place, f"{name} has the bbox {box!r}; give [x, y, width, height]")
+        if (crowd := each.get("iscrowd")) not in (0, 1, None):
+            raise self._mistake("annotations", place, f"{name} has iscrowd {crowd!r}; give 0 or 1")
         x, y, width, height = box
         size = images[image]["height"], images[image]["width"]
         try:
-            row = checked(classes[category], (x, y, x + width, y + height), size, name, bool(each.get("iscrowd")))
+            row = checked(classes[category], (x, y, x + width, y + height), size, name, bool(crowd))
         except DataError as error:
             raise self._mistake("annotations", place, str(error)) from error
         return image, row
@@ -139,7 +178,8 @@ class _Reader:
         below += [root / "images", root]
         found = next((folder for folder in below if (folder / name).is_file()), None)
         if found is None:
-            raise DataError(f"{self.path}: the image {name!r} is in none of {', '.join(sorted(map(str, set(below))))}")
+            folders = ", ".join(sorted(map(str, set(below))))
+            raise self._mistake("images", 0, f"the image {name!r} is in none of {folders}")
         return found
 
 
@@ -147,23 +187,34 @@ def find_file(root: Path, part: str) -> Path:
     """Return the file with the annotations of ``part``.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none, or there are several.
     """
     for name in PARTS[part]:
-        found = first_there([root / f"{name}.json", root / name / "_annotations.coco.json"])
-        found = found or next((path for path in _listed(root, name) if not path.name.startswith(UNANNOTATED)), None)
-        if found is not None:
-            return found
-    found = next((path for name in PARTS[part] for path in _listed(root, name)), None)
-    if found is None:
-        raise DataError(f"{root} has no annotations of {part} images; {LAYOUT}")
-    return found
+        own = [root / f"{name}.json", root / name / "_annotations.coco.json"]
+        found = [*(path for path in own if path.is_file()), *_listed(root, name)]
+        if len(found) > 1:
+            raise DataError(
+                f"{root} has several files with annotations of {part} images: {', '.join(map(str, found))}; leave one "
+                "there, or join them"
+            )
+        if found:
+            return found[0]
+    raise DataError(f"{root} has no annotations of {part} images; {LAYOUT}")
 
 
 def _listed(root: Path, name: str) -> list[Path]:
-    """Return the files of a part, those of boxes first: COCO has captions and keypoints beside them."""
-    found = sorted((root / "annotations").glob(f"*{name}*.json"))
-    return sorted(found, key=lambda path: not path.name.startswith("instances_"))
+    """Return the files of a part in ``annotations``, of COCO's own those of boxes, or else of people's keypoints."""
+    every = sorted((root / "annotations").glob("*.json"))
+    of_part = [path for path in every if name in PART.findall(path.stem.lower())]
+    # Without such a word train may be trainval, but val may not: it would be the same file.
+    of_part = of_part or [path for path in every if _holds(path.stem.lower(), name)]
+    boxes = [path for path in of_part if path.name.startswith(BOXES)]
+    plain = [path for path in of_part if not path.name.startswith((BOXES, *OTHERS))]
+    return boxes or plain or [path for path in of_part if path.name.startswith("person_keypoints_")]
+
+
+def _holds(stem: str, name: str) -> bool:
+    return name in stem and not PART.search(stem) and not (name == "val" and "train" in stem)
 
 
 def _whole(value: Any) -> int | None:
@@ -175,17 +226,25 @@ def _id(value: Any) -> int | str | None:
     return value if isinstance(value, str) else _whole(value)
 
 
+def _where(path: Path, section: str, place: int) -> str:
+    """Return the file and the line of an entry, of a file that was read before."""
+    text = read_content(path, DataError, LARGEST).decode("utf-8-sig")
+    return f"{path}, line {_line(text, section, place)}"
+
+
 def _line(text: str, section: str, place: int) -> int:
-    """Return the line where the object at ``place`` of a list begins."""
-    start = re.search(rf'"{section}"\s*:\s*\[', text)
-    if start is None:
-        return 1
-    decoder, at = json.JSONDecoder(), start.end()
+    """Return the line where the entry at ``place`` of a section begins, of a document that is known to have it."""
+    decoder = json.JSONDecoder()
+    key, at = decoder.raw_decode(text, _next(text, text.index("{") + 1))
+    while key != section:
+        _, at = decoder.raw_decode(text, _next(text, at))
+        key, at = decoder.raw_decode(text, _next(text, at))
+    at = _next(text, _next(text, at) + 1)
     for _ in range(place):
-        at = _next(text, decoder.raw_decode(text, _next(text, at))[1])
-    return line_of(text, _next(text, at))
+        at = _next(text, decoder.raw_decode(text, at)[1])
+    return line_of(text, at)
 
 
 def _next(text: str, at: int) -> int:
-    found = re.compile(r"[\s,]*").match(text, at)
+    found = re.compile(r"[\s,:]*").match(text, at)
     return found.end() if found else at

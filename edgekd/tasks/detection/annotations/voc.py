@@ -11,13 +11,24 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.parsers import expat
 
+from edgekd.arrayfiles import to_number
 from edgekd.errors import DataError
 from edgekd.files import read_content
+from edgekd.folders import IMAGES, search, several
+from edgekd.log import get_logger
 from edgekd.nearest import nearest
-from edgekd.tasks.detection.annotations import Annotations, checked, first_there, rows
+from edgekd.tasks.detection.annotations import (
+    LARGEST,
+    Annotations,
+    checked,
+    first_there,
+    read_classes,
+    rows,
+)
+
+logger = get_logger(__name__)
 
 PARTS = {"train": ("train", "trainval"), "test": ("test", "val")}
-LARGEST = 1 << 26
 DEPTH = 32
 LAYOUT = "expected train/*.xml and test/*.xml next to their images, or Annotations, JPEGImages and ImageSets/Main"
 
@@ -28,13 +39,14 @@ def read(root: Path, part: str) -> Annotations:
     Raises:
         DataError: a folder is missing, or a file has a mistake.
     """
-    parsed = [_parse(path) for path in find_files(root, part)]
-    names = _names(root, parsed if part == "train" else [_parse(path) for path in find_files(root, "train")])
+    images = [_parse(path) for path in find_files(root, part)]
+    names = _names(root, images if part == "train" else [_parse(path) for path in find_files(root, "train")])
     return Annotations(
         names=names,
-        files=tuple(_image(root, each) for each in parsed),
-        sizes=tuple(each.size for each in parsed),
-        objects=tuple(rows([_row(each, one, names) for one in each.objects]) for each in parsed),
+        files=_files(root, images),
+        sizes=tuple(each.size for each in images),
+        objects=tuple(rows([_row(each, one, names) for one in each.objects]) for each in images),
+        where=[each.where for each in images].__getitem__,
     )
 
 
@@ -47,7 +59,12 @@ class _Image(NamedTuple):
     path: Path
     name: str
     size: tuple[int, int]
+    line: int
     objects: list[_Object]
+
+    @property
+    def where(self) -> str:
+        return f"{self.path}, line {self.line}"
 
 
 class _Handler:
@@ -55,7 +72,7 @@ class _Handler:
 
     def __init__(self, parser: expat.XMLParserType):
         self.parser, self.way, self.text = parser, list[str](), ""
-        self.about, self.objects = dict[str, str](), list[_Object]()
+        self.about, self.objects, self.line = dict[str, str](), list[_Object](), 1
         parser.StartElementHandler, parser.EndElementHandler = self.start, self.end
         parser.CharacterDataHandler = self.characters
         parser.StartDoctypeDeclHandler = self.refuse
@@ -65,6 +82,8 @@ class _Handler:
         self.text = ""
         if len(self.way) > DEPTH:
             raise ValueError("elements are nested too deep")
+        if self.way[1:] == ["size"]:
+            self.line = self.parser.CurrentLineNumber
         if self.way[1:] == ["object"]:
             self.objects.append(_Object(self.parser.CurrentLineNumber, {}))
 
@@ -89,13 +108,17 @@ def _parse(path: Path) -> _Image:
     handler = _Handler(parser)
     try:
         parser.Parse(read_content(path, DataError, LARGEST), True)
-    except (expat.ExpatError, ValueError) as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:  # LookupError: of an unknown encoding
         raise DataError(f"{path}, line {parser.CurrentLineNumber}: no XML that can be read ({error})") from error
     try:
         size = int(handler.about["size.height"]), int(handler.about["size.width"])
     except (KeyError, ValueError) as error:
-        raise DataError(f"{path}: the image's size is missing: give <size> with <width> and <height>") from error
-    return _Image(path, handler.about.get("filename", ""), size, handler.objects)
+        raise DataError(
+            f"{path}, line {handler.line}: the image's size is missing: give <size> with <width> and <height>"
+        ) from error
+    if min(size) <= 0:
+        raise DataError(f"{path}, line {handler.line}: the image's size is {size[1]}x{size[0]}: give its pixels")
+    return _Image(path, handler.about.get("filename", ""), size, handler.line, handler.objects)
 
 
 def _row(image: _Image, each: _Object, names: tuple[str, ...]) -> list[float]:
@@ -107,7 +130,7 @@ def _row(image: _Image, each: _Object, names: tuple[str, ...]) -> list[float]:
             "training images or of classes.txt"
         )
     try:
-        x1, y1, x2, y2 = (float(each.fields[f"bndbox.{side}"]) for side in ("xmin", "ymin", "xmax", "ymax"))
+        x1, y1, x2, y2 = (to_number(each.fields[f"bndbox.{side}"]) for side in ("xmin", "ymin", "xmax", "ymax"))
     except (KeyError, ValueError) as error:
         raise DataError(f"{where}: the box is no four numbers: give <bndbox> with xmin, ymin, xmax, ymax") from error
     if x2 < x1 or y2 < y1:  # named as it stands in the file
@@ -119,8 +142,7 @@ def _row(image: _Image, each: _Object, names: tuple[str, ...]) -> list[float]:
 def _names(root: Path, training: list[_Image]) -> tuple[str, ...]:
     listed = root / "classes.txt"
     if listed.is_file():
-        lines = read_content(listed, DataError, LARGEST).decode("utf-8-sig", "replace").splitlines()
-        return tuple(line.strip() for line in lines if line.strip())
+        return read_classes(listed)
     found = sorted({one.fields.get("name", "") for each in training for one in each.objects} - {""})
     if not found:
         raise DataError(f"{root}: no training image has an object; {LAYOUT}")
@@ -138,9 +160,37 @@ def find_files(root: Path, part: str) -> list[Path]:
             return found
         listed = root / "ImageSets" / "Main" / f"{each}.txt"
         if listed.is_file():
-            names = read_content(listed, DataError, LARGEST).decode("utf-8", "replace").split()
-            return [root / "Annotations" / f"{name}.xml" for name in names]
+            return _listed(root, listed)
     raise DataError(f"{root} has no annotations of {part} images; {LAYOUT}")
+
+
+def _listed(root: Path, listed: Path) -> list[Path]:
+    lines = read_content(listed, DataError, LARGEST).decode("utf-8", "replace").splitlines()
+    found: dict[Path, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not (name := line.strip()):
+            continue
+        path, where = root / "Annotations" / f"{name}.xml", f"{listed}, line {number}"
+        if not path.is_file():
+            raise DataError(f"{where}: there is no {path}: give the names of annotations, one on each line")
+        if found.setdefault(path, number) != number:
+            raise DataError(f"{where}: {name!r} is also in line {found[path]}: remove one")
+    if not found:
+        raise DataError(f"{listed}, line 1: it lists no image; give the names of annotations, one on each line")
+    return list(found)
+
+
+def _files(root: Path, images: list[_Image]) -> tuple[Path, ...]:
+    found: dict[Path, _Image] = {}
+    for each in images:
+        file = _image(root, each)
+        if (other := found.setdefault(file, each)) is not each:
+            raise DataError(f"{each.path}: its image {file} is also that of {other.path}: correct its <filename>")
+    folder = images[0].path.parent
+    beside = search(folder, IMAGES, deep=False).files
+    if left_out := [name for name in beside if folder / name not in found]:
+        logger.warning(f"{folder}: left out for want of annotations: {several(left_out)}")
+    return tuple(found)
 
 
 def _image(root: Path, image: _Image) -> Path:

@@ -6,6 +6,8 @@ with an empty one, has no objects.
 
 from __future__ import annotations
 
+import re
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,18 +15,26 @@ from typing import Any
 import numpy as np
 import yaml
 
+from edgekd.arrayfiles import to_number
 from edgekd.errors import DataError, first_line
 from edgekd.files import read_content
 from edgekd.folders import IMAGES, search, several
 from edgekd.images import open_image, prepare, reading, shape_of
 from edgekd.log import get_logger
-from edgekd.tasks.detection.annotations import Annotations, checked, first_there, rows
+from edgekd.tasks.detection.annotations import (
+    LARGEST,
+    Annotations,
+    checked,
+    line_of,
+    read_classes,
+    rows,
+)
 
 logger = get_logger(__name__)
 
 PARTS = {"train": ("train",), "test": ("test", "val", "valid")}
-LARGEST = 1 << 26
 CLASSES, SHOWN = "classes.txt", 4
+NAMED_IN = ("data.yaml", "data.yml", "dataset.yaml", CLASSES)
 LAYOUT = "expected images/train, labels/train, images/test (or val), labels/test, and data.yaml or classes.txt"
 # Shares are rounded to a few digits.
 ROUNDING = 1e-3
@@ -48,20 +58,22 @@ def read(root: Path, part: str) -> Annotations:
         size = _size(path)
         sizes.append(size)
         objects.append(_objects((labels / name).with_suffix(".txt"), size, names))
-    return Annotations(names, files, tuple(sizes), tuple(objects))
+    return Annotations(names, files, tuple(sizes), tuple(objects), where=list(map(str, files)).__getitem__)
 
 
 def find_folders(root: Path, part: str) -> tuple[Path, Path]:
     """Return the folders with the images and with the labels of ``part``.
 
     Raises:
-        DataError: there are no such images.
+        DataError: there are no such images, or there is no folder of labels.
     """
     folders = [pair for each in PARTS[part] for pair in ((root / "images" / each, root / "labels" / each),
                (root / each / "images", root / each / "labels"))]  # fmt: skip
     found = next((pair for pair in folders if pair[0].is_dir()), None)
     if found is None:
         raise DataError(f"{root} has no images of {part}; {LAYOUT}")
+    if not found[1].is_dir():
+        raise DataError(f"there is no folder {found[1]} with the labels of {found[0]}; {LAYOUT}")
     return found
 
 
@@ -90,7 +102,7 @@ def _objects(path: Path, size: tuple[int, int], names: tuple[str, ...]) -> np.nd
 
 def _object(words: list[str], size: tuple[int, int], names: tuple[str, ...], where: str) -> list[float]:
     try:
-        kind, (x, y, width, height) = int(words[0]), map(float, words[1:])
+        kind, (x, y, width, height) = int(words[0]), map(to_number, words[1:])
     except ValueError as error:
         raise DataError(f"{where}: {' '.join(words)[:60]!r} is not 'class x y width height', five numbers") from error
     if not 0 <= kind < len(names):
@@ -109,27 +121,44 @@ def read_names(root: Path) -> tuple[str, ...]:
     """Read the names of the classes.
 
     Raises:
-        DataError: no file has them.
+        DataError: no file has them, or two have different ones.
     """
-    path = first_there([root / name for name in ("data.yaml", "data.yml", "dataset.yaml", CLASSES)])
-    if path is None:
+    found = [(path, _names_in(path)) for name in NAMED_IN if (path := root / name).is_file()]
+    if not found:
         raise DataError(f"{root} has no names of classes; {LAYOUT}")
+    (first, names), *others = found
+    for path, theirs in others:
+        if theirs != names:
+            raise DataError(f"{path} names {', '.join(theirs)}, and {first} {', '.join(names)}: remove the wrong one")
+    return names
+
+
+def _names_in(path: Path) -> tuple[str, ...]:
+    if path.name == CLASSES:
+        return read_classes(path)
     text = read_content(path, DataError, LARGEST).decode("utf-8-sig", "replace")
-    if path.suffix == ".txt":
-        return tuple(line.strip() for line in text.splitlines() if line.strip())
     found: Any = _yaml(path, text)
     names = found.get("names") if isinstance(found, dict) else None
+    place = re.search(r"^\s*names\s*:", text, re.MULTILINE)
+    where = f"{path}, line {line_of(text, place.end() if place else 0)}"
     if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
-            raise DataError(f"{path}: names are numbered {sorted(names, key=str)}; number them from 0 on")
+        if set(names) != set(range(len(names))):
+            raise DataError(f"{where}: names are numbered {reprlib.repr(list(names))}; number them from 0 on")
         names = [names[each] for each in range(len(names))]
-    if not isinstance(names, list) or not names or not all(isinstance(each, (str, int)) for each in names):
-        raise DataError(f"{path}: names is {names!r}; give a list of the names of classes")
+    if not isinstance(names, list) or not names:
+        raise DataError(f"{where}: names is {reprlib.repr(names)}; give a list of the names of classes")
+    # YAML reads some words as truth values, no among them.
+    if wrong := [each for each in names if type(each) not in (str, int)]:
+        raise DataError(f"{where}: the name {reprlib.repr(wrong[0])} is no text; write it in quotes")
+    if (count := found.get("nc", len(names))) != len(names):
+        raise DataError(f"{where}: there are {len(names)} names, and nc is {reprlib.repr(count)}: correct one")
     return tuple(map(str, names))
 
 
 def _yaml(path: Path, text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DataError(f"{path} cannot be read: {first_line(error)}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise DataError(f"{where}: cannot be read ({first_line(error)})") from error
