@@ -48,8 +48,8 @@ def from_arrays(
         )
     ]
     names = kind.numbered(targets[0], name) if names is None else names
-    for each in targets:
-        kind(names).must_be_named(each, name)
+    for part, each in zip(PARTS, targets, strict=True):
+        kind(names).must_be_named(each, f"{name}: {part}_y")
     _must_be_alike(name, data, tuple(train_raw.shape), tuple(test_raw.shape))
     if WHOLE[train_x.dtype.kind] != WHOLE[test_x.dtype.kind]:
         raise DataError(

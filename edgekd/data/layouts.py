@@ -120,6 +120,8 @@ def targets_of(columns: list[str]) -> list[str]:
 
 
 def _columns(path: Path) -> list[str]:
+    from edgekd.arrayfiles import is_number
+
     require_file(path, DataError)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -130,6 +132,8 @@ def _columns(path: Path) -> list[str]:
         raise DataError(f"{path}: holds no rows; {TABLE}")
     if len(set(columns)) < len(columns) or not all(map(str.strip, columns)):
         raise DataError(f"{path}: line 1: columns are {', '.join(columns)[:100]}; give each a name of its own")
+    if all(map(is_number, columns)):
+        raise DataError(f"{path}: line 1: these are numbers, {', '.join(columns)[:100]}; {TABLE}")
     return columns
 
 

@@ -6,6 +6,7 @@ A line is the class's name and, where masks are coloured, its red, green and blu
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,18 +58,13 @@ class Legend:
             raise DataError(f"{path} names {len(names)} classes; name 1 to {MOST_CLASSES}, one on each line")
         return cls(tuple(names), colours)
 
-    def indices(self, pixels: NDArray[np.uint8]) -> Masks:
-        """Return the index of each pixel's class, from indices (H, W) or colours (H, W, 3).
+    def of_colours(self, pixels: NDArray[np.uint8]) -> Masks:
+        """Return the index of each pixel's class, from colours (H, W, 3).
 
         Raises:
             DataError: a pixel is of no class; the message says where.
         """
-        if pixels.ndim == 2:
-            return self._checked(pixels)
-        numbers = pixels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
-        found, places = np.unique(numbers, return_inverse=True)
-        table = np.array([self.colours.get(each, -1) for each in found.tolist()])
-        indices = table[places].reshape(numbers.shape)
+        indices = self._looked_up(pixels)
         if (indices < 0).any():
             y, x = np.argwhere(indices < 0)[0].tolist()
             raise DataError(
@@ -77,15 +73,31 @@ class Legend:
             )
         return indices.astype(np.uint8)
 
-    def _checked(self, indices: Masks) -> Masks:
-        wrong = np.argwhere((indices >= len(self.names)) & (indices != IGNORED))
+    def knows(self, pixels: NDArray[np.uint8]) -> bool:
+        """Return whether all colours (H, W, 3) are of a class, or ignored."""
+        return bool((self._looked_up(pixels) >= 0).all())
+
+    def _looked_up(self, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+        numbers = pixels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+        found, places = np.unique(numbers, return_inverse=True)
+        table = np.array([self.colours.get(each, -1) for each in found.tolist()], np.int64)
+        return table[places].reshape(numbers.shape)
+
+    def of_indices(self, indices: NDArray[Any]) -> Masks:
+        """Return indices (H, W) of whole numbers as uint8.
+
+        Raises:
+            DataError: a pixel is of no class; the message says where.
+        """
+        indices = indices.astype(np.int64)
+        wrong = np.argwhere((indices < 0) | (indices >= len(self.names)) & (indices != IGNORED))
         if len(wrong):
             y, x = wrong[0].tolist()
             raise DataError(
                 f"the class {indices[y, x]} at x {x}, y {y}, and {CLASSES} names the classes 0 to "
                 f"{len(self.names) - 1}: add its line, or write {IGNORED} where a pixel does not count"
             )
-        return indices
+        return indices.astype(np.uint8)
 
 
 def _text(path: Path) -> str:

@@ -1,17 +1,22 @@
 """Images with masks: ``train/images/*`` with ``train/masks/*``, and ``test`` alike, by the same names.
 
-A mask is a picture of indices (grey, or with a palette), or of colours. ``classes.txt`` has a line for each class in
-the order of its index: its name and, where masks are coloured, its red, green and blue. Pixels of index 255, or of the
-colour of a line ``ignored``, do not count.
+A mask is a picture of indices (grey of 8 or 16 bits, or with a palette), or of colours. ``classes.txt`` has a line for
+each class in the order of its index: its name and, where masks are coloured, its red, green and blue. Pixels of index
+255, or of the colour of a line ``ignored``, do not count. A grey picture, or one with a palette, is of colours where
+``classes.txt`` has all of them.
 """
+
+from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from edgekd.data.arrays import unscaled
 from edgekd.data.folder import common_shape, loader, log_left_out
@@ -19,11 +24,20 @@ from edgekd.data.layouts import must_have_masks, no_images
 from edgekd.data.legend import CLASSES, Legend, Masks
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.errors import DataError
-from edgekd.folders import IMAGES, search
+from edgekd.folders import IMAGES, search, several
 from edgekd.images import open_image, prepare, reading
+from edgekd.log import get_logger
 from edgekd.progress import track
 from edgekd.tasks.segmentation.masks import IGNORED
 from edgekd.tasks.task import Task
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+logger = get_logger(__name__)
+
+GREY = ("1", "L", "P")
+WITH_ALPHA = ("LA", "La", "PA")
 
 
 def load_masks(data: SourceKeys, kind: type[Task]) -> RawData:
@@ -57,16 +71,25 @@ def _pairs(root: Path) -> list[tuple[str, str]]:
     if not images.files:
         raise no_images(root / "images", images, "name another folder as data.path")
     log_left_out(root / "images", images)
-    by_name = {str(PurePath(name).with_suffix("")): name for name in masks.files}
+    by_name: dict[str, str] = {}
+    for mask in masks.files:
+        if (other := by_name.setdefault(_name(mask), mask)) != mask:
+            raise DataError(f"{root / 'masks' / mask} and {other} are of one image: remove one")
     found = []
     for image in images.files:
-        name = str(PurePath(image).with_suffix(""))
+        name = _name(image)
         if name not in by_name:
             raise DataError(
                 f"{root / 'images' / image} has no mask {root / 'masks' / name}.png: add it, or remove both"
             )
         found.append((image, by_name[name]))
+    if strays := sorted({*masks.files} - {mask for _, mask in found}):
+        logger.warning(f"{root / 'masks'}: no image has the name of {several(strays)}: left out")
     return found
+
+
+def _name(file: str) -> str:
+    return str(PurePath(file).with_suffix(""))
 
 
 def _masks(
@@ -77,15 +100,15 @@ def _masks(
         masks = pool.map(partial(_mask, data, root, legend, shape), pairs)
         for index, mask in enumerate(track(masks, f"reading {root.name} masks", len(pairs))):
             found[index] = torch.from_numpy(mask)
+    if (found == IGNORED).all():
+        raise DataError(f"{root / 'masks'}: no pixel of any mask counts, so that nothing can be measured: add some")
     return found
 
 
 def _mask(data: SourceKeys, root: Path, legend: Legend, shape: tuple[int, ...], pair: tuple[str, str]) -> Masks:
     image, mask = root / "images" / pair[0], root / "masks" / pair[1]
     with reading(mask):
-        picture = open_image(mask)
-        is_indexed = picture.mode in ("L", "P", "1")
-        indices = legend.indices(np.asarray(picture if is_indexed else picture.convert("RGB"), np.uint8))
+        indices = _indices(open_image(mask), legend)
     with reading(image):
         width, height = prepare(open_image(image)).size
     if indices.shape != (height, width):
@@ -96,3 +119,21 @@ def _mask(data: SourceKeys, root: Path, legend: Legend, shape: tuple[int, ...], 
     way = unscaled(shape, data.resize).geometry(1, indices.shape)
     found: Masks = way.resample(indices[None], IGNORED)[0]
     return found
+
+
+def _indices(picture: Image.Image, legend: Legend) -> Masks:
+    if picture.format == "JPEG":
+        raise DataError("a JPEG changes the pixels of a mask: save it as PNG")
+    if picture.mode == "F":
+        raise DataError("its pixels are no whole numbers: save the mask with 8 bits")
+    if picture.mode in WITH_ALPHA:
+        picture = picture.getchannel(0)
+    if picture.mode in GREY and legend.colours and legend.knows(_colours(picture)):
+        return legend.of_colours(_colours(picture))
+    if picture.mode in GREY or picture.mode.startswith("I"):
+        return legend.of_indices(np.asarray(picture))
+    return legend.of_colours(_colours(picture))
+
+
+def _colours(picture: Image.Image) -> NDArray[np.uint8]:
+    return np.asarray(picture.convert("RGB"), np.uint8)

@@ -43,8 +43,8 @@ def from_named_arrays(
         for part, each in parts.items()
     }
     names = kind.numbered(targets["train"], where) if names is None else names
-    for each in targets.values():
-        kind(names).must_be_named(each, where)
+    for part, each in targets.items():
+        kind(names).must_be_named(each, f"{where}: {part}_y")
     samples = {
         part: InMemory(inputs[part], torch.from_numpy(each), np.arange(len(each))) for part, each in targets.items()
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgekd.arrayfiles import to_number
 from edgekd.data.arrays import from_arrays
 from edgekd.data.layouts import PARTS, TABLE, TARGET, table_folder, targets_of
 from edgekd.data.raw import RawData, SourceKeys
@@ -34,7 +35,8 @@ def load_tables(data: SourceKeys, kind: type[Task]) -> RawData:
 def _read(path: Path, columns: Sequence[str]) -> np.ndarray:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            _, *rows = ((number, line) for number, line in enumerate(csv.reader(file), 1) if line)
+            reader = csv.reader(file)
+            _, *rows = ((reader.line_num, line) for line in reader if line)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a table ({first_line(error)}); {TABLE}") from error
     if not rows:
@@ -48,7 +50,7 @@ def _numbers(path: Path, number: int, line: Sequence[str], columns: Sequence[str
     found = []
     for name, cell in zip(columns, line, strict=True):
         try:
-            found.append(float(cell))
+            found.append(to_number(cell))
         except ValueError as error:
             shown = repr(cell[:40]) if cell.strip() else "an empty cell"
             raise DataError(

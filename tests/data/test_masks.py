@@ -57,6 +57,33 @@ def test_an_ignored_colour(tmp_path):
     assert data.classes == ("sky", "road") and set(np.unique(data.test.labels)) == {0, 1, 255}
 
 
+@pytest.mark.parametrize("kind", ["I;16", "LA"])
+def test_indices_of_16_bits_or_with_transparency(kind, tmp_path):
+    expected = loaded(folder(tmp_path)).test.labels
+    for path in sorted((tmp_path / "test/masks").iterdir()):
+        mask = np.asarray(Image.open(path))
+        wide = mask.astype(np.uint16) if kind == "I;16" else np.stack([mask, np.full_like(mask, 9)], -1)
+        Image.fromarray(wide).save(path)
+        assert Image.open(path).mode == kind
+    assert (loaded(tmp_path).test.labels == expected).all()
+
+
+def test_colours_of_a_palette_count_whatever_their_order(tmp_path):
+    """As tools write them that make files small; and a grey picture of two classes is 0 and 255."""
+    legend = "".join(f"{name} {r} {g} {b}\n" for name, (r, g, b) in zip(("sky", "road", "car"), COLOURS, strict=True))
+    expected = loaded(folder(tmp_path / "a", coloured=True, classes=legend)).test.labels
+    for path in sorted((tmp_path / "a/test/masks").iterdir()):
+        own = Image.open(path).quantize(3)
+        own.save(path)
+    assert (loaded(tmp_path / "a").test.labels == expected).all()
+    root = folder(tmp_path / "b", classes="sky 255 255 255\nroad 0 0 0\n")
+    for part in ("train", "test"):
+        for path in (root / part / "masks").iterdir():
+            mask = np.asarray(Image.open(path))
+            Image.fromarray(np.where(mask == 0, 255, 0).astype(np.uint8)).save(path)
+    assert (loaded(root).test.labels == (expected > 0)).all()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -76,6 +103,32 @@ def test_an_ignored_colour(tmp_path):
             r"masks/01.png: the colour \(1, 2, 3\) at x 0, y 0 is in no line of classes.txt",
         ),
         (lambda root: (root / "test/masks/01.png").write_bytes(b"?"), "masks/01.png: not a readable image"),
+        (
+            lambda root: Image.fromarray(np.full((8, 8), 300, np.uint16)).save(root / "test/masks/01.png"),
+            "masks/01.png: the class 300 at x 0, y 0, and classes.txt names the classes 0 to 2",
+        ),
+        (
+            lambda root: Image.fromarray(np.zeros((8, 8), np.float32)).save(root / "test/masks/01.tif"),
+            "masks/01.* and .*01.* are of one image: remove one",
+        ),
+        (
+            lambda root: (
+                (root / "test/masks/01.png").unlink(),
+                Image.fromarray(np.zeros((8, 8), np.float32)).save(root / "test/masks/01.tif"),
+            ),
+            "masks/01.tif: its pixels are no whole numbers: save the mask with 8 bits",
+        ),
+        (
+            lambda root: (
+                (root / "test/masks/01.png").unlink(),
+                Image.new("L", (8, 8)).save(root / "test/masks/01.jpg"),
+            ),
+            "masks/01.jpg: a JPEG changes the pixels of a mask: save it as PNG",
+        ),
+        (
+            lambda root: [Image.new("L", (8, 8), 255).save(root / f"test/masks/0{n}.png") for n in range(5)],
+            "test/masks: no pixel of any mask counts",
+        ),
         (
             lambda root: (root / "classes.txt").write_text("sky\nroad\ncar\nbus\n"),
             "no pixel of the training masks is 'bus'",

@@ -39,6 +39,8 @@ def test_the_last_column_or_those_that_say_so_are_targets(tmp_path, columns, nam
         ("1,2,three,4", "train.csv: line 42: c is 'three', expected a number: code categories"),
         ("1,2,,4", "train.csv: line 42: c is an empty cell, expected a number"),
         ("1,2,3,nan", "train.csv: line 42: y is nan, no finite float32; replace it, or drop the row"),
+        ("1,2,1_0,4", "train.csv: line 42: c is '1_0', expected a number"),
+        ('1,2,"\n",4', "train.csv: line 43: c is an empty cell"),
         ("1,2,3", "train.csv: line 42: 3 values, and there are 4 columns"),
         ("1,2,1e40,4", "train.csv: line 42: c is 1e40, no finite float32"),
     ],
@@ -52,6 +54,9 @@ def test_tables_that_cannot_be(tmp_path):
     for train, test, said in (
         ("a,y\n", None, "train.csv: holds no rows"),
         (table("a,a,c,y"), None, "line 1: columns are a, a, c, y; give each a name of its own"),
+        (table("1,2,3,4"), None, "train.csv: line 1: these are numbers, 1, 2, 3, 4; a table has a line of"),
+        ("", None, "train.csv: holds no rows"),
+        (table("a,b,c,y"), "a,b,c,y\n", "test.csv: holds no rows"),
         (table("a,b,c,y"), table("a,bb,c,y"), "test.csv: its columns are not those of train.csv: 'bb'"),
         (table("a,b,c,y"), "a,c,y\n1,2,3\n", "test.csv: its columns are not those of train.csv: 'b' is missing"),
         (table("a,b,c,y"), table("a,c,b,y"), "column 2 is 'c', there 'b'; give them in one order"),

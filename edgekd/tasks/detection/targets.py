@@ -156,6 +156,10 @@ def must_fit(stored: Boxes, size: tuple[int, int], where: str) -> None:
     """Refuse boxes outside of their images of ``size``, height and width: DataError."""
     (height, width), kind = size, stored[..., 0]
     there = (kind != PADDING) & (kind != UNKNOWN)
+    if there.any() and min(size) > 1 and stored[there][:, 1:].max() <= 1:
+        raise DataError(
+            f"{where}: all boxes lie within one pixel, as shares of an image's sides would: give pixels of the images"
+        )
     beyond = (stored[..., 1:3] < -ROUNDING).any(-1) | (stored[..., 3:] > np.array([width, height]) + ROUNDING).any(-1)
     wrong = np.argwhere(there & beyond)
     if len(wrong):

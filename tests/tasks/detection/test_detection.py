@@ -184,6 +184,11 @@ def test_a_box_of_an_archive_lies_in_its_image_or_is_named(size, tmp_path):
     where = r"boxes\.npz: test_y: object 0 of image 4 has the box \(4, 4\)–\(20, 60\), which lies outside of its image "
     with pytest.raises(DataError, match=where + "of 32x32 pixels: clip it"):
         load_data(Data(source="npz", path=tmp_path / "boxes.npz", image_size=size), kind=Detection)
+    there = archive["test_y"][..., 0] != -1
+    archive["test_y"][there, 1:] = 0.1, 0.2, 0.5, 1.0
+    np.savez(tmp_path / "boxes.npz", **archive)
+    with pytest.raises(DataError, match="test_y: all boxes lie within one pixel, as shares of an image's sides would"):
+        load_data(Data(source="npz", path=tmp_path / "boxes.npz", image_size=size), kind=Detection)
 
 
 def test_networks_and_options_that_do_not_fit_are_refused():
