@@ -72,6 +72,7 @@ def test_options_of_the_tasks_decoder_are_numbers_of_their_own_kind() -> None:
         ("threshold", {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
         ("iou", {"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
         ("detections", {"type": "integer", "minimum": 1, "maximum": 1000}),
+        ("sigma", {"type": "number", "exclusiveMinimum": 0, "maximum": 100}),
     ):
         assert bounds.items() <= known["properties"][name].items()
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgekd.errors import ModelError
-from edgekd.ranges import COUNT, POSITIVE
+from edgekd.ranges import COUNT, POSITIVE, Range
 from edgekd.tasks.metric import Evidence, Metric
 from edgekd.tasks.regression import Regression
 from edgekd.tasks.signature import LOGITS
+from edgekd.tasks.task import DecoderOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ class Keypoints(Regression):
         mean, deviation: of x and y of each point in training.
         size: what distances are measured by, in pixels: the mean diagonal of the box around a training image's points.
         image: height and width of the network's image in pixels, without which heat maps are refused.
-        sigma: of the Gaussians, in cells of a heat map.
+        sigma: of the Gaussians, in cells of a heat map. A recipe sets it as an option of the decoder.
 
     Raises:
         ModelError: as for :class:`Regression`, or ``size``, ``image`` or ``sigma`` is not above 0.
@@ -74,6 +75,12 @@ class Keypoints(Regression):
     kind_of_names: ClassVar[str] = "points"
     pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "keypoint-detection"}
     breakdown_key: ClassVar[str | None] = "by_point"
+    decoder_options: ClassVar[Mapping[str, DecoderOption]] = {
+        "sigma": DecoderOption(
+            Range(0, 100, open_low=True),
+            "of the Gaussians that heat maps are learned as, in their cells: 1 when left out",
+        ),
+    }
     decoded_output: ClassVar[str] = (
         "`points` (batch, points, 3): x and y in pixels of the network's image, and the score"
     )

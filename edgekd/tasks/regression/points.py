@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 CORRECT, SIMILAR = 0.1, 0.1
 EXPECTED = "expected x and y of each point for each image, (N, points, 2), or with a 0 for points that are not known"
 SIDES = ("left", "right")
+# Behind x and y, as in COCO: not known, hidden, to be seen.
+FLAGS = (0, 1, 2)
 
 PYTHON = """\
 mean = [{mean}]
@@ -84,6 +86,7 @@ def read_targets(raw: NDArray[Any], count: int, where: str) -> Points:
         raise DataError(f"{where} gives {count} samples and targets of shape {raw.shape} ({raw.dtype}); {EXPECTED}")
     places = raw[:, :, :2].astype(np.float64)
     if raw.shape[2] == 3:  # as COCO has it
+        _must_be_flags(raw[:, :, 2], where)
         places[raw[:, :, 2] == 0] = np.nan
     half = np.isnan(places).any(2) & ~np.isnan(places).all(2)
     if half.any():
@@ -92,6 +95,16 @@ def read_targets(raw: NDArray[Any], count: int, where: str) -> Points:
             f"{where}: row {row} (from 0), point {point} has only one of x and y; give both, or NaN for both"
         )
     return must_be_known(places, where)
+
+
+def _must_be_flags(flags: NDArray[Any], where: str) -> None:
+    wrong = np.argwhere(~np.isin(flags, FLAGS))
+    if len(wrong):
+        row, point = wrong[0].tolist()
+        raise DataError(
+            f"{where}: row {row} (from 0), point {point} has {flags[row, point]:g} behind x and y; give 0 where it is "
+            "not known, and 1 or 2 where it is"
+        )
 
 
 def must_fit(stored: Points, size: tuple[int, int], where: str) -> None:

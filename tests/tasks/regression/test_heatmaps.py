@@ -183,6 +183,26 @@ def test_a_bundles_options_decode_alike():
     assert "image" not in Keypoints(NAMES).decoder()
 
 
+def test_a_recipe_sets_how_wide_the_gaussians_are(tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (12, 16, 16), np.uint8)
+    points = np.random.default_rng(1).uniform(4, 12, (12, 1, 2))
+    np.savez(tmp_path / "a.npz", train_x=images, train_y=points, test_x=images[:4], test_y=points[:4])
+    data, usual = (
+        load_data(Data(source="npz", path=tmp_path / "a.npz"), kind=Keypoints, decoder=decoder)
+        for decoder in ({"sigma": 2.0}, {})
+    )
+    assert (data.task.sigma, data.task.decoder()["sigma"], usual.task.sigma) == (2.0, 2.0, 1.0)
+    # Networks learn other maps, so that trainings are told apart.
+    assert (data.judged_decoder, usual.judged_decoder) == ({"sigma": 2.0}, {})
+    targets = data.task.targets(data.test.labels)
+    x, y = targets["values"][0, 0].tolist()
+    rows, columns = np.mgrid[:16, :16] + 0.5
+    drawn = torch.tensor(np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 2.0**2)), dtype=torch.float32)
+    first = {name: each[:1] for name, each in targets.items()}
+    assert float(data.task.loss({LOGITS: drawn[None, None]}, first)["labels"]) < 1e-10
+    assert float(usual.task.loss({LOGITS: drawn[None, None]}, first)["labels"]) > 0.1
+
+
 def test_outputs_that_are_no_points_are_refused():
     targets = TASK.targets(placed(3).astype(np.float32))
 

@@ -110,6 +110,8 @@ def test_losses_take_what_is_known():
 
 
 def test_targets_of_coco_and_those_that_cannot_be():
+    hidden = np.array([[[1, 2, 1]]])
+    assert Keypoints.read_targets(hidden, 1, "").tolist() == [[[1, 2]]]
     raw = np.array([[[1, 2, 2], [3, 4, 0]]])
     stored = Keypoints.read_targets(raw, 1, "")
     assert stored[0, 0].tolist() == [1, 2] and np.isnan(stored[0, 1]).all()
@@ -117,6 +119,8 @@ def test_targets_of_coco_and_those_that_cannot_be():
     for wrong, said in (
         (np.zeros((1, 4)), "expected x and y of each point for each image"),
         (np.array([[[1, np.nan]]]), "set: row 0 (from 0), point 0 has only one of x and y"),
+        (np.array([[[1, 2, 2], [1, 2, 3]]]), "set: row 0 (from 0), point 1 has 3 behind x and y; give 0 where"),
+        (np.array([[[1, 2, np.nan]]]), "set: row 0 (from 0), point 0 has nan behind x and y"),
         (np.array([[[1, 2, 0]]]), "set: row 0 (from 0) is nan, nan, nothing but NaN; drop the row"),
     ):
         with pytest.raises(DataError, match=re.escape(said)):
