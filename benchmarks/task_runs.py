@@ -55,6 +55,7 @@ class Case:
 CASES = {
     "table": Case("table: MLP", "recipes/diabetes.yaml"),
     "keypoints": Case("keypoints: CNN", "recipes/keypoints.yaml"),
+    "heat maps": Case("keypoints: heat maps", "recipes/keypoints_maps.yaml"),
     "counting": Case("counting: CNN", "benchmarks/task_recipes/counting.yaml"),
     "unet": Case("masks: U-Net", "recipes/scenes_masks.yaml"),
     "pyramid": Case("boxes: FPN", "recipes/scenes_boxes.yaml"),

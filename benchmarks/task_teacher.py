@@ -13,6 +13,7 @@ from edgekd.data import DataSet, load_data
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.runner import StageRunner
+from edgekd.pipeline.stage_result import StageResult
 from edgekd.pipeline.start import starts_of
 from edgekd.recipe import Prune, Recipe, Student, Teacher
 from edgekd.records.rows import teacher_of
@@ -67,8 +68,19 @@ def from_checkpoints(done: Finished) -> Recipe:
 def _recovered(recipe: Recipe, data: DataSet, work: Path, seed: int, way: str) -> Evidence:
     [cut] = recipe.stages
     stages = (cut.model_copy(update={"teacher": way == WITH}),)
-    changed = recipe.model_copy(update={"seed": seed, "stages": stages})
-    log = RunLog(work / "log.jsonl", changed.written)
-    last = StageRunner(changed, data, starts_of(changed, data), NodeCache(work), log).run()[1][-1]
-    network = restore(last.artifact).eval()
+    return evidence_in_pytorch(trained(recipe.model_copy(update={"seed": seed, "stages": stages}), data, work), data)
+
+
+def trained(recipe: Recipe, data: DataSet, work: Path) -> StageResult:
+    """Run the stages of a recipe, and return the last one, or the teacher where there is none.
+
+    Finished stages are found again below ``work``.
+    """
+    log = RunLog(work / "log.jsonl", recipe.written)
+    return StageRunner(recipe, data, starts_of(recipe, data), NodeCache(work), log).run()[1][-1]
+
+
+def evidence_in_pytorch(done: StageResult, data: DataSet) -> Evidence:
+    """Return the evidence for the task's first metric, of a stage's network on the test samples."""
+    network = restore(done.artifact).eval()
     return evidence_of(torch.as_tensor(predictions_of(network, data, data.test)), data, data.test)

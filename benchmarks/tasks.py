@@ -34,7 +34,10 @@ from task_teacher import teacher_kept
 from edgekd.files import make_folder, sha256_file, write_json
 
 # Of the recipe's epochs one in so many, by case.
-TAUGHT: Mapping[str, tuple[int, ...]] = {"unet": (1,), "pyramid": (1, 3), "keypoints": (1,)}
+TAUGHT: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(("table", "keypoints", "counting", "unet"), (1,)),
+    "pyramid": (1, 3),
+}
 SEEDS, QUICK_SEEDS = 3, 2
 MOST_LOST_BOXES, LEAST_COVERAGE = 1.0, 0.98
 Document = dict[str, Any]

@@ -26,6 +26,17 @@ def test_its_recipes_load_in_both_lengths_and_are_of_every_task_that_it_is_about
     assert all(stage.epochs == 1 for case in CASES.values() for stage in case.recipe(quick=True).stages)
 
 
+def test_ways_to_learn_boxes_differ_in_the_loss_of_boxes_alone():
+    from distill_boxes import DISTRIBUTIONS, LABELS, OVERLAP, recipe_of, stage_of
+
+    recipe = recipe_of(quick=False)
+    assert recipe.student.args == {"width": 8, "bins": 16} and recipe.teacher.args == {"width": 16, "bins": 16}
+    assert recipe.stages == () and recipe.teacher.train.epochs == 40
+    labels, overlap, distributions = (stage_of(way, 3).model_dump() for way in (LABELS, OVERLAP, DISTRIBUTIONS))
+    assert {name for name in overlap if overlap[name] != distributions[name]} == {"method"}
+    assert {name for name in overlap if overlap[name] != labels[name]} == {"hard_weight"} and labels["hard_weight"] == 1
+
+
 @pytest.mark.parametrize("name", ["accuracy", "mae"])
 def test_gain_of_a_mean_is_that_of_a_paired_z_interval_and_above_0_where_ours_are_better(name):
     from paired import gain
