@@ -81,7 +81,8 @@ class Legend:
         numbers = pixels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
         found, places = np.unique(numbers, return_inverse=True)
         table = np.array([self.colours.get(each, -1) for each in found.tolist()], np.int64)
-        return table[places].reshape(numbers.shape)
+        indices: NDArray[np.int64] = table[places].reshape(numbers.shape)
+        return indices
 
     def of_indices(self, indices: NDArray[Any]) -> Masks:
         """Return indices (H, W) of whole numbers as uint8.

@@ -72,8 +72,6 @@ class _Reader:
         categories = self.by_id("categories", {"name": str})
         classes = {each: place for place, each in enumerate(sorted(categories))}
         images = self.by_id("images", {"file_name": str, "width": int, "height": int})
-        self._must_differ("categories", "name", categories)
-        self._must_differ("images", "file_name", images)
         objects: dict[Any, list[list[float]]] = defaultdict(list)
         own_ids: dict[Any, int] = {}
         for place, each in enumerate(self.content["annotations"]):
@@ -99,13 +97,6 @@ class _Reader:
         if lacking is not None:
             raise self._mistake("images", lacking, f"the image {names[lacking]!r} is not in {folder}")
         return tuple(folder / name for name in names)
-
-    def _must_differ(self, section: str, key: str, entries: dict[Any, Any]) -> None:
-        seen = set()
-        for place, each in enumerate(entries.values()):
-            if each[key] in seen:
-                raise self._mistake(section, place, f"the {key} {each[key]!r} is given twice")
-            seen.add(each[key])
 
     def _must_be_pixels(self, objects: dict[Any, list[list[float]]]) -> None:
         furthest = max((max(row[1:]) for own in objects.values() for row in own), default=None)
@@ -147,7 +138,13 @@ class _Reader:
         return image, row
 
     def by_id(self, section: str, keys: dict[str, type]) -> dict[Any, Any]:
+        """Return the ``keys`` of all entries of a section, of which the first one names an entry.
+
+        Raises:
+            DataError: an entry lacks one, or has the id or the name of another.
+        """
         found: dict[Any, Any] = {}
+        name, seen = next(iter(keys)), set[Any]()
         for place, each in enumerate(self.content[section]):
             own = _id(each.get("id")) if isinstance(each, dict) else None
             if own is None:
@@ -163,6 +160,9 @@ class _Reader:
                 raise self._mistake(
                     section, place, f"the id is {own!r}, that of the first {first!r}: give only numbers, or only texts"
                 )
+            if read[name] in seen:
+                raise self._mistake(section, place, f"the {name} {read[name]!r} is given twice")
+            seen.add(read[name])
             found[own] = read
         if not found:
             raise DataError(f"{self.path} lists no {section}; {LAYOUT}")
