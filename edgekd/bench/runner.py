@@ -10,7 +10,7 @@ from edgekd.agent.clock import is_steady
 from edgekd.agent.cpus import usable_cpus
 from edgekd.agent.turns import MIN_ROUNDS
 from edgekd.bench.compare import summarise
-from edgekd.bench.events import reading_response
+from edgekd.bench.events import Event, reading_response
 from edgekd.bench.launch import Launch, launch_of
 from edgekd.bench.local_agent import AgentJob, LocalJob, TimeLimitError
 from edgekd.bench.plan import Plan
@@ -43,6 +43,8 @@ STOPPING_CONFIDENCE = 0.99
 HERE = "this machine"
 
 ProgressHook = Callable[[Iterator[Launch]], Iterable[Launch]]
+# Reads an event of an agent; returns the launch that it completes, or None.
+LaunchParser = Callable[[Event, Plan], Launch | None]
 
 
 def measure(plan: Plan, timeout_s: float | None = None, progress: ProgressHook = iter) -> dict[str, LatencyRecord]:
@@ -89,15 +91,18 @@ def request_of(plan: Plan, models: Mapping[str, Mapping[str, Any]]) -> dict[str,
     }
 
 
-def run_launches(plan: Plan, job: AgentJob, machine: str) -> Iterator[Launch]:
+def run_launches(plan: Plan, job: AgentJob, machine: str, parse: LaunchParser = launch_of) -> Iterator[Launch]:
     """Yield launches until the results are clear or the plan's time is spent, and tell the agent whether to go on."""
     launches: list[Launch] = []
     wanted = plan.launches
     for event in job:
         with reading_response(machine):
+            launch = parse(event, plan)
+            if launch is None:
+                continue
             if len(launches) == wanted:
                 raise ValueError("a launch that was not requested")
-            launches.append(launch_of(event, plan))
+            launches.append(launch)
         check_batches(launches[-1])
         if len(launches) == wanted and not is_enough(plan, launches):
             wanted = min(round(GROWTH * wanted), wanted + affordable(plan, launches))

@@ -1,15 +1,17 @@
 """Times of model files on a device, measured by the agent there as :mod:`edgekd.bench.runner` does here."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edgekd.bench.events import ResponseError, reading_response
 from edgekd.bench.interleaved import InterleavedRuns, InterleavedTimes, interleaved_times
 from edgekd.bench.interleaved import request_of as interleaving_request
-from edgekd.bench.launch import Launch
+from edgekd.bench.launch import Launch, launch_of
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import LatencyRecord, MeasurementWarning
 from edgekd.bench.runner import (
+    LaunchParser,
     ProgressHook,
     default_timeout_s,
     record,
@@ -47,19 +49,37 @@ def measure_on_device(
     """
     models = push_models(remote, plan)
     probe = probe or probe_remote(remote)
-    warnings = [*device_warnings(probe), *too_few_cpus(plan.threads, probe.facts.cores)]
+    limit = timeout_s or default_timeout_s(plan)
+    launches, cut = collect_launches(remote, plan, request_of(plan, models), limit, progress)
+    warnings = [*cut, *device_warnings(probe), *too_few_cpus(plan.threads, probe.facts.cores)]
+    return {name: record(plan, name, launches, warnings) for name in plan.workloads}
+
+
+def collect_launches(
+    remote: Remote,
+    plan: Plan,
+    request: Mapping[str, object],
+    timeout_s: float,
+    progress: ProgressHook = iter,
+    parse: LaunchParser = launch_of,
+) -> tuple[list[Launch], list[MeasurementWarning]]:
+    """Collect launches from the job ``request`` until the results are clear, and warn if something ended it early.
+
+    Raises:
+        DeviceError: not one launch was finished.
+    """
     launches: list[Launch] = []
-    with remote.job(request_of(plan, models), timeout_s or default_timeout_s(plan)) as job:
+    with remote.job(request, timeout_s) as job:
         try:
-            for launch in progress(run_launches(plan, job, remote.device.name)):
+            for launch in progress(run_launches(plan, job, remote.device.name, parse)):
                 launches.append(launch)
         except ResponseError:
             raise
         except DeviceError as error:
             if not launches:
                 raise
-            warnings[:0] = cut_short_warnings(len(launches), plan, error)
-    return {name: record(plan, name, launches, warnings) for name in plan.workloads}
+            return launches, cut_short_warnings(len(launches), plan, error)
+    return launches, []
 
 
 def push_models(remote: Remote, plan: Plan) -> dict[str, dict[str, Any]]:

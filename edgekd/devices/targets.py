@@ -86,7 +86,7 @@ class RemoteTarget:
     ) -> dict[str, LatencyRecord]:
         """Time the plan's models on the device.
 
-        ``progress`` is as for :func:`edgekd.bench.measure`; a runtime that is driven in its own way does not call it.
+        ``progress`` is as for :func:`edgekd.bench.measure`.
 
         Raises:
             MeasurementError: several runtimes in one plan of which one is driven in its own way: they are not timed in
@@ -108,7 +108,7 @@ class RemoteTarget:
             )
         measure = driven[0].part("remote").measure
         found: dict[str, LatencyRecord] = measure(
-            self.remote, plan, timeout_s, self.probe, lock_clocks=self.lock_clocks
+            self.remote, plan, timeout_s, self.probe, progress, lock_clocks=self.lock_clocks
         )
         return found
 

@@ -9,6 +9,7 @@ import pytest
 
 from edgekd.bench import runner
 from edgekd.devices import latency
+from edgekd.runtimes.tensorrt.remote import latency as engines
 from tests.house import HOUSE
 
 # Rooms that time models. Others have constants and functions of these names for something else.
@@ -59,7 +60,7 @@ NAMESAKES = {
     "read": "a cache of rates, and an ONNX file",
     "record": "what launches say of a model, and the events of a profile",
     "request_of": "the job of launches, and that of inferences in turns",
-    "run_launches": "where models run, and where their records arrive: from the agent, or from trtexec",
+    "run_launches": "where models run, and where their records arrive",
     "sample": "copies to and from a GPU, and calls in this process",
     "transfers_of": "read from what the agent sends, and summarised",
 }
@@ -150,3 +151,4 @@ def test_devices_stop_and_record_as_this_machine_does():
     assert latency.request_of is runner.request_of
     assert latency.run_launches is runner.run_launches
     assert latency.record is runner.record
+    assert engines.collect_launches is latency.collect_launches

@@ -8,6 +8,7 @@ from pathlib import Path
 FLAGS = dict(word.lstrip("-").partition("=")[::2] for word in sys.argv[1:])
 MS_PER_KB, QUERIES = 0.02, 600
 CAPTURE_MS = 100  # what comes before the warm-up
+NOISE = 0.08  # by which every second run takes longer of a file that says it is noisy
 
 
 def main() -> int:
@@ -22,7 +23,7 @@ def main() -> int:
         return fail("Engine deserialization failed, or other shapes")
     print("[I] Starting inference", flush=True)
     if "exportTimes" in FLAGS:
-        times(len(content))
+        times(MS_PER_KB * len(content) / 1000 * (1 + NOISE * (b"noisy" in content and is_second(engine))))
     if "exportProfile" in FLAGS:
         profile(detailed)
     if "exportOutput" in FLAGS:
@@ -45,8 +46,14 @@ def build(path: Path) -> int:
     return 0
 
 
-def times(size: int) -> None:
-    compute = MS_PER_KB * size / 1000
+def is_second(engine: Path) -> bool:
+    """Whether this is the second, fourth ... run of the engine in this folder."""
+    with engine.with_suffix(".runs").open("ab") as runs:
+        runs.write(b".")
+        return runs.tell() % 2 == 0
+
+
+def times(compute: float) -> None:
     warmup = int(FLAGS["warmUp"]) + CAPTURE_MS
     time.sleep((warmup + QUERIES * compute) / 1000)
     entries = [query(warmup + number * compute, compute) for number in range(QUERIES)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import random
 import shutil
 import subprocess
 import time
@@ -25,14 +26,21 @@ LOG = 200000  # letters of what trtexec says that are kept
 
 
 def time_engines(request: dict[str, Any], conversation: Conversation) -> None:
-    """Build or find the engines, then run the commands of ``runs`` while the board's sensors are watched."""
+    """Build or find the engines, then run launches, as long as the answer to the last is ``{"more": true}``.
+
+    In each launch the commands of ``runs`` take turns in a new order, and the board's sensors are watched meanwhile.
+    """
     find_engines(request, conversation)
     conversation.send({"event": "limits", "limits_c": thermal_limits()})
+    order, runs = random.Random(request["seed"]), request["runs"]
     with ExitStack() as stack:
         if request["lock_clocks"]:
             stack.enter_context(locked_clocks(cache_folder()))
-        for number, run in enumerate(request["runs"]):
-            conversation.send({"event": "run", "number": number, "model": run["model"], **watched(run)})
+        while runs:
+            for run in order.sample(runs, len(runs)):
+                conversation.send({"event": "run", "model": run["model"], **watched(run)})
+            if not conversation.receive()["more"]:
+                return
 
 
 def run_engines(request: dict[str, Any], conversation: Conversation) -> None:

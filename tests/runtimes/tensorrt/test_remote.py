@@ -13,21 +13,21 @@ import onnx
 import psutil
 import pytest
 
-from edgekd.bench.events import ResponseError
+from edgekd.bench.events import ResponseError, reading_response
 from edgekd.bench.plan import Plan, Workload
 from edgekd.devices.probe import describe, parse_probe
 from edgekd.devices.registry import Device, add_device
 from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import DeviceError, MeasurementError
-from edgekd.runtimes.tensorrt.remote.engines import TIME_ENGINES, build_requests, builder_of, engine_of
-from edgekd.runtimes.tensorrt.remote.latency import Run, energy_of, record, run_launches
+from edgekd.runtimes.tensorrt.remote.engines import EngineBuilder, builder_of, engine_of, timing_job
+from edgekd.runtimes.tensorrt.remote.latency import EngineRuns, Run, energy_of, in_whole_seconds, launch_of_runs, record
 from edgekd.runtimes.tensorrt.trtexec.output import Query
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.multilabel import Multilabel
 from tests.bench.conftest import write_model
 from tests.cli.conftest import edgekd as edgekd
 from tests.devices.fake_jetson import MW, FakeJetson
-from tests.devices.fake_trtexec import MS_PER_KB
+from tests.devices.fake_trtexec import MS_PER_KB, NOISE, query
 from tests.devices.server import Server
 from tests.needs import needs
 
@@ -61,6 +61,7 @@ def files(tmp_path) -> dict[str, Path]:
 
 
 NAMES = tuple(map(str, range(64)))
+TENSORRT = EngineBuilder("trtexec", (10, 3, 0), "tegra234")
 
 
 def of_classes(count: int) -> Classification:
@@ -69,7 +70,7 @@ def of_classes(count: int) -> Classification:
 
 def plan(files: dict[str, Path], **more: object) -> Plan:
     workloads = {name: Workload(str(path), "tensorrt") for name, path in files.items()}
-    return Plan(workloads, "large", **{"seconds": 1, "launches": 2, **more})  # type: ignore[arg-type]
+    return Plan(workloads, "large", **{"seconds": 1, "max_seconds": 1, "launches": 2, **more})  # type: ignore[arg-type]
 
 
 def test_a_jetson_tells_what_it_is(orin):
@@ -235,7 +236,7 @@ def request_of(there: RemoteTarget, files: dict[str, Path]) -> dict:
         "files": {"times": "times.json"},
         "interval_s": 0.05,
     }
-    return {"job": TIME_ENGINES, "engines": build_requests([engine]), "runs": [run] * 50, "lock_clocks": True}
+    return {**timing_job([engine], [], lock_clocks=True), "runs": [run] * 50}
 
 
 def test_sudo_that_asks_is_not_used(tmp_path, files):
@@ -282,10 +283,91 @@ def test_launches_that_were_cut_leave_too_few_rounds_however_many_queries(launch
     """As of other runtimes: a launch of eight is four rounds, and 30 are needed."""
     asked = Plan({"large": Workload("large.onnx", "tensorrt")}, launches=8)
     queries = [Query(2.0, 2.0, 0.0, 0.0, 0.1, float(start)) for start in range(50)]
-    runs = [("large", Run(queries, None, [], [], ({}, {})))] * launches
-    found = record(asked, "large", runs, run_launches(runs, asked), "TensorRT 10.3.0", 1, {}, ())
+    runs = EngineRuns(TENSORRT)
+    runs.launches = [{"large": Run(queries, None, [], [], ({}, {}))}] * launches
+    found = record(asked, "large", runs, [launch_of_runs(each, asked) for each in runs.launches], 1, ())
     assert (found.latency_ms.n, found.valid) == (50 * launches, valid)
     assert ["too_few_samples"] * (not valid) == [warning.code for warning in found.warnings]
+
+
+@pytest.mark.parametrize(("noise", "launches"), [("quiet", 6), ("noisy", 8)])
+def test_launches_follow_until_the_results_are_clear(orin, tmp_path, jetson, noise, launches):
+    """A ratio has an interval from six launches on; the limit of eight seconds has room for eight of one second."""
+    pair = {}
+    for name in ("quiet", noise):
+        pair[f"{name} {len(pair)}"] = path = write_model(tmp_path / f"{name} {len(pair)}.onnx", width=16)
+        model = onnx.load(path)
+        model.doc_string = name
+        onnx.save(model, path)
+    workloads = {name: Workload(str(path), "tensorrt") for name, path in pair.items()}
+    with RemoteTarget(orin) as there:
+        found = there.latency(Plan(workloads, "quiet 0", seconds=6, max_seconds=8, launches=6))[f"{noise} 1"]
+    assert len(found.raw_ns) == launches
+    assert sum("--loadEngine" in words for words in jetson.trtexec_log.read_text().splitlines()) == 2 * launches
+    assert found.latency_vs_reference is not None and found.latency_vs_reference.ci95 is not None
+    low, high = found.latency_vs_reference.ci95
+    assert (low, high) == pytest.approx((1, 1 + NOISE * (noise == "noisy")), rel=1e-4)
+    assert [warning.code for warning in found.warnings] == ["neighbours_not_seen", *["cov_high"] * (noise == "noisy")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds", "max_seconds"), [({}, 8, 12), ({"seconds": 20}, 16, 80), ({"max_seconds": 5}, 8, 5)]
+)
+def test_launches_take_whole_seconds_within_the_same_limit(asked, seconds, max_seconds):
+    found = in_whole_seconds(Plan({"large": Workload("large.onnx", "tensorrt")}, launches=8, **asked))
+    assert (found.seconds, found.max_seconds) == (seconds, max_seconds)
+
+
+def test_launches_before_a_cut_count(server, orin, files):
+    """The connection is lost while a further launch runs."""
+
+    def cut_after_each(launches):
+        for launch in launches:
+            yield launch
+            server.cut()
+
+    with RemoteTarget(orin) as there:
+        found = there.latency(plan(files, launches=3), progress=cut_after_each)["small"]
+    assert len(found.raw_ns) == 1 and found.latency_vs_reference is not None
+    [warning] = [each for each in found.warnings if each.code == "cut_short"]
+    assert warning.message.startswith("1 of 3 launches were measured before this: the connection to board was cut")
+
+
+PAIR = {name: Path(f"{name}.onnx") for name in ("small", "large")}
+RUN = {
+    **{"event": "run", "model": "small", "began": None, "rails": [], "tegrastats": [], "over_current": [{}, {}]},
+    "files": {"times": json.dumps([query(float(number), 2.0) for number in range(50)])},
+}
+
+
+def test_a_launch_is_one_run_of_each_engine():
+    asked, runs = plan(PAIR, launches=8), EngineRuns(TENSORRT)
+    assert runs.take({"event": "engine"}, asked) is None
+    assert runs.take({"event": "limits", "limits_c": {"tj": 99}}, asked) is None
+    for _ in range(2):
+        assert runs.take({**RUN, "model": "large"}, asked) is None
+        launch = runs.take(RUN, asked)
+        assert launch is not None and launch.rounds.keys() == {"small", "large"}
+        # Thirty rounds of eight launches are four each.
+        assert [len(block.ns) for block in launch.rounds["small"]] == [13, 13, 12, 12]
+        assert {ns for block in launch.rounds["small"] for ns in block.ns} == {2_000_000}
+    assert (len(runs.launches), runs.limits_c) == (2, {"tj": 99.0})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "other"}, {"model": ["small"]}, {"model": "large"}, {"began": "now"}, {"over_current": [{}]},
+        {"rails": [[None, []]]}, {"tegrastats": [[0.0, 5]]}, {"files": {}}, {"files": {"times": 5}},
+        {"files": {"times": json.dumps([query(float(number), 1e-9) for number in range(50)])}},
+        {"event": "limits", "limits_c": {"tj": "hot"}}, {"event": "limits"},
+    ],
+)  # fmt: skip
+def test_runs_that_cannot_be_are_refused(change):
+    asked, runs = plan(PAIR), EngineRuns(TENSORRT)
+    runs.take({**RUN, "model": "large"}, asked)
+    with pytest.raises(ResponseError, match="orin sent an invalid response"), reading_response("orin"):
+        runs.take({**RUN, **change}, asked)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +402,7 @@ def test_locked_clocks_are_for_tensorrt(orin, files):
 def test_the_command(orin, files, edgekd, monkeypatch, tmp_path):
     monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
     add_device(orin)
-    words = ("--device", "orin", "--runtime", "tensorrt", "--seconds", 1, "--launches", 1)
+    words = ("--device", "orin", "--runtime", "tensorrt", "--seconds", 1, "--max-seconds", 1, "--launches", 1)
     done = edgekd("bench", *files.values(), *words, "--json", "-")
     assert done.code == 0, done.err
     document = json.loads(done.out)

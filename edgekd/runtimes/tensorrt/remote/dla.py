@@ -6,14 +6,7 @@ from edgekd.bench.events import reading_response
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError
-from edgekd.runtimes.tensorrt.remote.engines import (
-    BUILD_S,
-    TIME_ENGINES,
-    build_requests,
-    builder_of,
-    engine_of,
-    parse_build_result,
-)
+from edgekd.runtimes.tensorrt.remote.engines import BUILD_S, builder_of, engine_of, parse_build_result, timing_job
 from edgekd.runtimes.tensorrt.trtexec.dla import DlaReport, parse_dla
 
 
@@ -32,12 +25,7 @@ def dla_report(remote: Remote, model: Path, core: int = 0, probe: Probe | None =
     if engine.quantised:
         raise DeviceError(f"{model} is quantised by Q/DQ, which a DLA does not take: give the float file")
     remote.push(model, engine.onnx)
-    request = {
-        "job": TIME_ENGINES,
-        "engines": build_requests([engine]),
-        "runs": [],
-        "lock_clocks": False,
-    }
+    request = timing_job([engine], [])
     try:
         with reading_response(remote.device.name):
             logs = [

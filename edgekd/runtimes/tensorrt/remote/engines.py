@@ -1,6 +1,6 @@
 """TensorRT engines that ``trtexec`` builds from ONNX files on a device, each built once and cached there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from edgekd.runtimes.tensorrt.trtexec.output import dotted, parse_version
 
 TIME_ENGINES = "edgekd.runtimes.tensorrt.on_device:time_engines"  # a job of the agent
 BUILD_S = 3600.0
+INTERVAL_S = 0.05  # of the power samples
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,29 @@ def parse_build_result(event: Event) -> BuildResult:
     return BuildResult(
         event["cached"] is True, number(event["seconds"], "the time of building"), text(event.get("log", ""), "a log")
     )
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A command of trtexec for the agent, the files that it writes, and the interval of power samples meanwhile."""
+
+    model: str
+    words: list[str]
+    files: dict[str, str]
+    interval_s: float = INTERVAL_S
+
+
+def timing_job(
+    engines: Iterable[DeviceEngine], runs: Sequence[RunRequest], seed: int = 0, lock_clocks: bool = False
+) -> dict[str, object]:
+    """Return the agent's job that builds ``engines`` and carries out ``runs`` in each launch."""
+    return {
+        "job": TIME_ENGINES,
+        "engines": build_requests(engines),
+        "runs": runs,
+        "seed": seed,
+        "lock_clocks": lock_clocks,
+    }
 
 
 def build_requests(engines: Iterable[DeviceEngine]) -> dict[str, BuildRequest]:

@@ -1,8 +1,7 @@
 """Latency and energy of TensorRT engines on a device: every launch runs each engine's ``trtexec`` anew, in turns."""
 
-import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,46 +10,36 @@ import numpy as np
 from edgekd.agent.blocks import TimedBlock
 from edgekd.agent.turns import MIN_ROUNDS
 from edgekd.bench.compare import MIN_FOR_P99
-from edgekd.bench.events import Event, ResponseError, integer, number, reading_response, text
+from edgekd.bench.events import Event, integer, nanoseconds, number, text
 from edgekd.bench.launch import Launch
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import EnergyRecord, LatencyRecord, MeasurementWarning
-from edgekd.bench.runner import default_timeout_s, too_few_samples, vs_reference
+from edgekd.bench.runner import ProgressHook, default_timeout_s, time_for_each, too_few_samples, vs_reference
 from edgekd.bench.surroundings import neighbours_not_seen
 from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
 from edgekd.devices.jetson.rails import rails_of
 from edgekd.devices.jetson.tegrastats import parse_tegrastats
 from edgekd.devices.jetson.throttling import clock_warnings, counter_warnings, temperature_warnings
-from edgekd.devices.latency import cut_short_warnings, device_warnings
+from edgekd.devices.latency import collect_launches, device_warnings
 from edgekd.devices.probe import Probe, probe_remote
 from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.runtimes.tensorrt.remote.engines import (
     BUILD_S,
-    TIME_ENGINES,
     DeviceEngine,
     EngineBuilder,
-    build_requests,
+    RunRequest,
     builder_of,
     engine_of,
     numbered,
+    timing_job,
 )
 from edgekd.runtimes.tensorrt.trtexec.command import EngineTiming, timing_command, written_warmup_ms
 from edgekd.runtimes.tensorrt.trtexec.latency import latency_ms, query_warnings
 from edgekd.runtimes.tensorrt.trtexec.output import Query, parse_times
 
-INTERVAL_S = 0.05  # of the power samples
+TIMES = "times.json"
 LINE = 20_000  # letters of tegrastats
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """A command of trtexec for the agent, the files that it writes, and the interval of power samples meanwhile."""
-
-    model: str
-    words: list[str]
-    files: dict[str, str]
-    interval_s: float
 
 
 @dataclass(frozen=True)
@@ -72,13 +61,50 @@ class Run:
         return self.began + first.start / 1000, self.began + (last.start + last.latency) / 1000
 
 
+class EngineRuns:
+    """The runs of engines that an agent sends, put together into launches.
+
+    Attributes:
+        launches: the runs of each whole launch, by workload.
+        limits_c: the temperatures at which the board's zones throttle it, in degrees Celsius.
+    """
+
+    def __init__(self, builder: EngineBuilder):
+        self.builder = builder
+        self.launches: list[Mapping[str, Run]] = []
+        self.limits_c: Mapping[str, float] = {}
+        self._begun: dict[str, Run] = {}
+
+    def take(self, event: Event, plan: Plan) -> Launch | None:
+        """Keep what ``event`` says; return the launch of ``plan`` that it completes, or None."""
+        if event["event"] == "limits":
+            self.limits_c = {zone: number(limit, "a limit in °C", -300) for zone, limit in event["limits_c"].items()}
+        if event["event"] != "run":
+            return None
+        if event["model"] not in plan.workloads.keys() - self._begun.keys():
+            raise ValueError("a run of another model than was requested")
+        self._begun[event["model"]] = parse_run(event, self.builder)
+        if len(self._begun) < len(plan.workloads):
+            return None
+        self.launches.append(self._begun)
+        self._begun = {}
+        return launch_of_runs(self.launches[-1], plan)
+
+
 def measure_engines(
-    remote: Remote, plan: Plan, timeout_s: float | None = None, probe: Probe | None = None, *, lock_clocks: bool = False
+    remote: Remote,
+    plan: Plan,
+    timeout_s: float | None = None,
+    probe: Probe | None = None,
+    progress: ProgressHook = iter,
+    *,
+    lock_clocks: bool = False,
 ) -> dict[str, LatencyRecord]:
     """Measure the plan's workloads as engines, built on the device unless they are cached there, and timed in turns.
 
     Times are those of the kernels, without copies, in a CUDA graph. ``probe`` is what the device is known to be.
-    ``lock_clocks`` needs a sudo there that asks for no password; the clocks are restored whatever happens.
+    Launches follow until the results are clear, as on this machine, and pass through ``progress``. ``lock_clocks``
+    needs a sudo there that asks for no password; the clocks are restored whatever happens.
 
     Raises:
         DeviceError: no trtexec there, it refuses a file, or not one launch was finished.
@@ -87,40 +113,22 @@ def measure_engines(
     builder = builder_of(probe)
     if lock_clocks and not probe.facts.jetson.sudo:
         raise DeviceError(f"--lock-clocks: sudo asks for a password on {remote.device.name}; lock them by hand there")
-    engines = engines_of(builder, plan)
+    engines, plan = engines_of(builder, plan), in_whole_seconds(plan)
     for path, place in numbered(Path(workload.model) for workload in plan.workloads.values()).items():
         remote.push(path, f"{place}.onnx")
-    requested = list(runs_of(builder, engines, plan))
-    request = {
-        "job": TIME_ENGINES,
-        "engines": build_requests(engines.values()),
-        "runs": requested,
-        "lock_clocks": lock_clocks,
-    }
-    runs: list[tuple[str, Run]] = []
-    limits: Mapping[str, float] = {}
-    warnings = [*device_warnings(probe), neighbours_not_seen()]
+    requested = [run_request(builder, name, engine, plan) for name, engine in engines.items()]
+    request = timing_job(engines.values(), requested, plan.seed, lock_clocks)
     limit = timeout_s or BUILD_S * len(engines) + default_timeout_s(plan)
-    try:
-        for event in remote.events(request, limit):
-            with reading_response(remote.device.name):
-                if event["event"] == "limits":
-                    limits = {zone: number(limit, "a limit in °C", -300) for zone, limit in event["limits_c"].items()}
-                elif event["event"] == "run":
-                    if event["model"] != requested[len(runs)].model:
-                        raise ValueError("a run of another model than was requested")
-                    runs.append((event["model"], parse_run(event, builder)))
-    except ResponseError:
-        raise
-    except DeviceError as error:
-        if len(runs) < len(engines):
-            raise
-        warnings[:0] = cut_short_warnings(len(runs) // len(engines), plan, error)
-    launches = run_launches(runs, plan)
-    return {
-        name: record(plan, name, runs, launches, builder.name, engines[name].shape[0], limits, warnings)
-        for name in plan.workloads
-    }
+    runs = EngineRuns(builder)
+    launches, cut = collect_launches(remote, plan, request, limit, progress, runs.take)
+    warnings = [*cut, *device_warnings(probe), neighbours_not_seen()]
+    return {name: record(plan, name, runs, launches, engines[name].shape[0], warnings) for name in plan.workloads}
+
+
+def in_whole_seconds(plan: Plan) -> Plan:
+    """Return ``plan`` with launches of whole seconds, which trtexec takes, and with the same limit."""
+    each = max(1, round(plan.seconds / plan.launches))
+    return replace(plan, seconds=float(each * plan.launches), max_seconds=time_for_each(plan))
 
 
 def engines_of(builder: EngineBuilder, plan: Plan) -> dict[str, DeviceEngine]:
@@ -140,15 +148,15 @@ def engine_for(builder: EngineBuilder, workload: Workload, number: int, batch: i
     return engine
 
 
-def runs_of(builder: EngineBuilder, engines: Mapping[str, DeviceEngine], plan: Plan) -> Iterator[RunRequest]:
-    order, seconds = random.Random(plan.seed), max(1, round(plan.seconds / plan.launches))
-    queries = -(-MIN_FOR_P99 // plan.launches)
-    for _ in range(plan.launches):
-        for name in order.sample(list(engines), len(engines)):
-            engine, times = engines[name], "times.json"
-            timing = EngineTiming(engine.file, times, seconds, queries=queries, shapes=engine.shapes)
-            words = timing_command(builder.trtexec, builder.version, timing)
-            yield RunRequest(name, words, {"times": times}, INTERVAL_S)
+def run_request(builder: EngineBuilder, name: str, engine: DeviceEngine, plan: Plan) -> RunRequest:
+    timing = EngineTiming(
+        engine.file,
+        TIMES,
+        seconds=round(plan.seconds / plan.launches),
+        queries=-(-MIN_FOR_P99 // plan.launches),
+        shapes=engine.shapes,
+    )
+    return RunRequest(name, timing_command(builder.trtexec, builder.version, timing), {"times": TIMES})
 
 
 def parse_run(event: Event, builder: EngineBuilder) -> Run:
@@ -176,36 +184,28 @@ def power_of(samples: Sequence[Any]) -> list[PowerSample]:
     ]
 
 
-def run_launches(runs: Sequence[tuple[str, Run]], plan: Plan) -> list[Launch]:
-    """Return the launches that are complete.
-
-    A run's queries are split into as many parts as make thirty rounds of all launches together.
-    """
-    each, parts = len(plan.workloads), -(-MIN_ROUNDS // plan.launches)
-    integer = [dict(runs[start : start + each]) for start in range(0, len(runs) - each + 1, each)]
-    return [
-        Launch({}, {name: parted(run, parts) for name, run in one.items()}, {}, np.zeros((2, 2))) for one in integer
-    ]
+def launch_of_runs(runs: Mapping[str, Run], plan: Plan) -> Launch:
+    """Return a launch whose queries are split into as many parts as make thirty rounds of all the plan's launches."""
+    parts = -(-MIN_ROUNDS // plan.launches)
+    return Launch({}, {name: parted(run, parts) for name, run in runs.items()}, {}, np.zeros((2, 2)))
 
 
 def parted(run: Run, parts: int) -> list[TimedBlock]:
     if len(run.queries) < parts:
         raise MeasurementError(f"trtexec timed {len(run.queries)} queries: give more --seconds")
-    nanoseconds = np.array([round(query.compute * 1e6) for query in run.queries], np.int64)
-    return [TimedBlock(part.tolist()) for part in np.array_split(nanoseconds, parts)]
+    times = nanoseconds([round(query.compute * 1e6) for query in run.queries])
+    return [TimedBlock(part.tolist()) for part in np.array_split(times, parts)]
 
 
 def record(
     plan: Plan,
     name: str,
-    runs: Sequence[tuple[str, Run]],
+    runs: EngineRuns,
     launches: Sequence[Launch],
-    runtime: str,
     batch: int,
-    limits: Mapping[str, float],
     warnings: Sequence[MeasurementWarning],
 ) -> LatencyRecord:
-    own = [run for model, run in runs if model == name][: len(launches)]
+    own = [launch[name] for launch in runs.launches]
     queries = [query for run in own for query in run.queries]
     return LatencyRecord(
         latency_ms=latency_ms(queries),
@@ -213,13 +213,18 @@ def record(
         first_ms=None,
         threads=plan.threads,
         batch=batch,
-        providers=[runtime],
+        providers=[runs.builder.name],
         raw_ns=[[list(block.ns) for block in launch.rounds[name]] for launch in launches],
         runtime="tensorrt",
         device="cuda",
         latency_vs_reference=vs_reference(plan, launches, name),
         energy=energy_of(own),
-        warnings=(*warnings, *too_few_samples(launches, name), *query_warnings(queries), *throttling(own, limits)),
+        warnings=(
+            *warnings,
+            *too_few_samples(launches, name),
+            *query_warnings(queries),
+            *throttling(own, runs.limits_c),
+        ),
     )
 
 

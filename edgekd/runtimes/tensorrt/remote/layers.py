@@ -11,8 +11,7 @@ from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.formatting import percent, significant
 from edgekd.runtimes.tensorrt.layers import BuiltLayer, LayerTensor, parse_layers
-from edgekd.runtimes.tensorrt.remote.engines import BUILD_S, TIME_ENGINES, build_requests, builder_of, engine_of
-from edgekd.runtimes.tensorrt.remote.latency import INTERVAL_S, RunRequest
+from edgekd.runtimes.tensorrt.remote.engines import BUILD_S, RunRequest, builder_of, engine_of, timing_job
 from edgekd.runtimes.tensorrt.trtexec.command import EngineTiming, timing_command
 from edgekd.runtimes.tensorrt.trtexec.output import EngineLayerTime, parse_profile
 
@@ -69,21 +68,16 @@ def engine_layers(
         shapes=engine.shapes,
     )
     words = timing_command(builder.trtexec, builder.version, timing)
-    run = RunRequest("model", words, FILES, INTERVAL_S)
+    run = RunRequest("model", words, FILES)
     remote.push(model, engine.onnx)
-    request = {
-        "job": TIME_ENGINES,
-        "engines": build_requests([engine]),
-        "runs": [run],
-        "lock_clocks": False,
-    }
-    for event in remote.events(request, BUILD_S):
+    for event in remote.events(timing_job([engine], [run]), BUILD_S):
         if event["event"] == "run":
             with reading_response(remote.device.name):
                 profile, about = (text(event["files"][name], f"the file {name}") for name in ("profile", "layers"))
             layers = joined(parse_profile(profile), parse_layers(about))
             if layers:
                 return EngineLayers(builder.name, engine.shape[0], layers)
+            break  # the agent waits to hear whether it is to run again
     raise DeviceError(f"trtexec on {remote.device.name} reported no layer's time; try again, or with more --seconds")
 
 
