@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.bench.conftest import write_model
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/benchmarking.md").read_text()
 RESULTS = ROOT / "benchmarks/results/harness"
+PAIRS = {"1:1", "1:3", "1:15"}
 
 
 def recorded(name: str) -> dict[str, Any]:
@@ -53,9 +55,12 @@ def test_records_are_of_full_runs(name):
 
 def test_figures_of_sentences_are_the_recorded_ones():
     figures = recorded("self_comparison")
-    for condition in ("idle", "hogged", "planted"):
-        one = figures[condition]
-        assert len(figures["comparisons"][condition]) == one["n"]
+    named = [each["cell"].split("/") for each in figures["comparisons"]]
+    taken = Counter((load, way) for load, pair, _, way in named if pair in PAIRS)
+    assert {(each["load"], each["way"]): each["n"] for each in figures["loads"]} == taken
+    assert min(sum(n for (load, _), n in taken.items() if load == each) for each, _ in taken) >= 40
+    [planted] = [each for each in figures["cells"] if each["pair"] not in PAIRS]
+    assert f"5 % more work was found in {planted['held']} of {planted['n']}." in " ".join(PAGE.split())
     profiles = {(each["network"], each["precision"]): each["summary"] for each in recorded("rooflines")["profiles"]}
     assert f"{100 * profiles['resnet18', 'int8']['share']:.0f} % of the limit" in " ".join(PAGE.split())
     assert f"{recorded('overhead')['figures_ns']['added']['median']:.0f} ns" in PAGE

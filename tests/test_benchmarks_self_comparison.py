@@ -40,10 +40,10 @@ def test_the_quiet_ratio_is_the_mean_of_all_readings_of_it(cells):
 def test_a_comparison_holds_the_quiet_ratio_or_says_that_it_is_invalid(cells):
     cell, truth = cells.Cell("busy-2", "1:3", 1, "here"), cells.truth_of([reading(3.0, 2.9, 3.1)])
     failed = {"error": "why", "valid": False, "seconds": 2.0}
-    missed, met = compared(4.0, 3.5, 4.5), compared(3.2, 3.08, 3.3)
+    missed, met = compared(4.0, 3.05, 4.5), compared(3.2, 2.98, 3.3)
     found = cells.summary(cell, [met, missed, compared(9.0, 8.0, 9.5, valid=False), failed], truth)
     assert (found["n"], found["held"], found["invalid"], found["failed"]) == (4, 1, 1, 1)
-    assert (found["share"], found["invalid_share"], found["held_at_centre"]) == (0.5, 0.25, 0)
+    assert (found["share"], found["invalid_share"]) == (0.5, 0.25)
     assert found["median_error"] == pytest.approx((0.2 / 3 + 1 / 3) / 2)
     assert (found["wall_held"], found["walls"], found["median_taken"]) == (0, 3, 0.5)
     assert found["wall_median_error"] == pytest.approx(7 / 3)
@@ -60,7 +60,7 @@ def test_goals_are_of_the_worst_cell_with_enough_comparisons(cells, monkeypatch)
     ]
     values = {each["name"]: (each["value"], each["met"]) for each in cells.goals(found, [truth], None)}
     assert values == {
-        "comparisons of each cell": (5, False),
+        "comparisons beside each load": (5, False),
         "comparisons that ended in an error": (0, True),
         "quiet ratios that stayed from reading to reading": (1, True),
         "here: least share of a cell that holds the quiet ratio or is invalid": (0.8, False),

@@ -1,6 +1,7 @@
 """Cells of the comparison of ratios under load: what each asks, and what its comparisons come to."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -76,10 +77,7 @@ def summary(cell: Cell, results: Sequence[Figures], truth: Figures | None) -> Fi
     """
     n, valid = len(results), [each for each in results if each["valid"]]
     failed = sum("error" in each for each in results)
-    if truth is None:
-        holds: Callable[[Figures], bool] = is_slower
-    else:
-        holds = overlaps(truth["ci95"])
+    holds = is_slower if truth is None else holding(truth["ratio"])
     held, invalid = sum(map(holds, valid)), n - len(valid) - failed
     found = {
         **asdict(cell),
@@ -93,11 +91,10 @@ def summary(cell: Cell, results: Sequence[Figures], truth: Figures | None) -> Fi
     walls = [each["wall"] for each in results if "wall" in each]
     return {
         **found,
-        "held_at_centre": sum(map(overlaps([truth["ratio"]] * 2), valid)),
         "median_width": middle((each["ci95"][1] - each["ci95"][0]) / each["ratio"] for each in valid if each["ci95"]),
         "median_error": middle(abs(each["ratio"] / truth["ratio"] - 1) for each in valid),
         "wall_median_error": middle(abs(each["ratio"] / truth["ratio"] - 1) for each in walls),
-        "wall_held": sum(map(overlaps(truth["ci95"]), walls)),
+        "wall_held": sum(map(holds, walls)),
         "walls": len(walls),
         "median_taken": middle(max(each["taken"]) for each in results if "taken" in each),
     }
@@ -111,8 +108,7 @@ def by_load(found: Sequence[Figures]) -> list[Figures]:
         if not alike:
             continue
         counts = {
-            key: sum(each[key] for each in alike)
-            for key in ("n", "held", "held_at_centre", "invalid", "failed", "wall_held", "walls")
+            key: sum(each[key] for each in alike) for key in ("n", "held", "invalid", "failed", "wall_held", "walls")
         }
         n, invalid, right = counts["n"], counts["invalid"], counts["held"] + counts["invalid"]
         pooled.append(
@@ -130,9 +126,8 @@ def middle(values: Iterable[float]) -> float | None:
     return median(known) if known else None
 
 
-def overlaps(truth: Sequence[float]) -> Callable[[Figures], bool]:
-    low, high = truth
-    return lambda one: bool(one["ci95"]) and one["ci95"][0] <= high and low <= one["ci95"][1]
+def holding(ratio: float) -> Callable[[Figures], bool]:
+    return lambda one: bool(one["ci95"]) and one["ci95"][0] <= ratio <= one["ci95"][1]
 
 
 def is_slower(one: Figures) -> bool:
@@ -141,14 +136,16 @@ def is_slower(one: Figures) -> bool:
 
 def goals(found: Sequence[Figures], truths: Iterable[Figures], work: float | None) -> list[dict[str, Any]]:
     """Return the goals of each way, where comparisons are enough; ``work`` is that of the planted pair."""
-    known = list(truths)
+    known, beside = list(truths), Counter[str]()
+    comparisons = [each for each in found if each["pair"] != PLANTED]
+    for each in comparisons:
+        beside[each["load"]] += each["n"]
     stayed = sum(not each["moved"] for each in known)
     wanted = [
-        goal("comparisons of each cell", EACH, min(each["n"] for each in found)),
+        goal("comparisons beside each load", EACH, min(beside.values(), default=0)),
         goal("comparisons that ended in an error", 0, sum(each["failed"] for each in found), at_most=True),
         goal("quiet ratios that stayed from reading to reading", len(known), stayed),
     ]
-    comparisons = [each for each in found if each["pair"] != PLANTED]
     for what, groups in (("cell", comparisons), ("load", by_load(found))):
         for way in WAYS:
             here = [each for each in groups if each["way"] == way and each["n"] >= ENOUGH]

@@ -5,7 +5,7 @@
 Two files of equal length, of lengths as 1 to 3 and as 1 to 15, on one and on two threads, on this machine and through
 SSH on its loopback address: each is compared over and over on the quiet machine, beside 1, 2, 4 and 8 busy processes,
 and beside a compilation. The quiet ratio is measured longer, before and after. A comparison counts as right if its
-95 % interval meets that of the quiet ratio, or if it says itself that it is invalid. Beside it stands what the ratio
+95 % interval holds the quiet ratio, or if it says itself that it is invalid. Beside it stands what the ratio
 of wall times would have said. On the quiet machine a file with 5 % more work must be found slower, too.
 
 Each comparison goes the way of ``edgekd bench A --against B``, early stopping and all, in less time (the settings are
@@ -37,12 +37,13 @@ from rich.console import Console
 from rich.table import Table
 
 from edgekd.bench import Plan, Workload, fingerprint
+from edgekd.bench.runner import uncertainty
 from edgekd.bench.target import LocalTarget
 from edgekd.devices.registry import Device
 from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import EdgekdError
 from edgekd.formatting import ABSENT
-from edgekd.stats.ratios import ratio_over_launches
+from edgekd.stats.ratios import ratio_over_launches, widened
 
 QUICK_EACH, SEED = 2, 0
 # Without the planted slowdown: its instructions are counted for most of a minute.
@@ -237,7 +238,9 @@ def compared(
         return {"settings": settings, "error": str(error), "valid": False, "seconds": monotonic() - started}
     ours, theirs = records["model"], records["reference"]
     ratio, costs = ours.latency_vs_reference, [record.cost_ms for record in (theirs, ours)]
-    wall, wall_interval = ratio_over_launches(ours.raw_ns, theirs.raw_ns, seed)
+    taken = [cost.taken for cost in costs if cost]
+    wall, of_launches = ratio_over_launches(ours.raw_ns, theirs.raw_ns, seed)
+    wall_interval = of_launches and widened(wall, of_launches, uncertainty(max(taken, default=0.0)))
     return {
         "settings": settings,
         "ratio": ratio and ratio.ratio,
@@ -246,7 +249,7 @@ def compared(
         "codes": [warning.code for warning in ours.warnings],
         "cost_ms": [cost and cost.p50 for cost in costs],
         "rounds": [cost and [cost.rounds, cost.of] for cost in costs],
-        "taken": [cost.taken for cost in costs if cost],
+        "taken": taken,
         "real_time": any(cost.real_time for cost in costs if cost),
         "wall": {"ratio": wall, "ci95": wall_interval, "p50_ms": [each.latency_ms.p50 for each in (theirs, ours)]},
         "launches": len(ours.raw_ns),

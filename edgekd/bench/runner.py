@@ -1,5 +1,6 @@
 """Measurement plans carried out by an agent: launches until the results are clear, and what they come to."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Any
@@ -29,7 +30,7 @@ from edgekd.errors import MeasurementError
 from edgekd.machine_lock import timing
 from edgekd.ranges import POSITIVE
 from edgekd.stats.percentiles import percentile, percentile_interval, relative_spread
-from edgekd.stats.ratios import MIN_LAUNCHES, ratio_over_launches, stretched
+from edgekd.stats.ratios import MIN_LAUNCHES, ratio_over_launches, stretched, widened
 
 WIDE = 0.1
 DRIFT = 0.05
@@ -40,6 +41,10 @@ MIN_COUNTED_ROUNDS = MIN_ROUNDS // 2
 # Results are checked after several launches, and each check is one more chance to be wrong: stopping early takes a
 # higher confidence than reporting does.
 STOPPING_CONFIDENCE = 0.99
+# Launches in a row do not show all that the same two files differ by from one sitting to another, and others that take
+# processors leave caches cold. Standard deviations of what is left, of a ratio's logarithm, always and for the share
+# of the time that others took (benchmarks/harness/self_comparison.py).
+BETWEEN_SITTINGS, WITH_OTHERS = 0.005, 0.01
 HERE = "this machine"
 
 ProgressHook = Callable[[Iterator[Launch]], Iterable[Launch]]
@@ -182,13 +187,17 @@ def is_decided(plan: Plan, launches: Sequence[Launch], name: str) -> bool:
     if interval is None:
         return False
     low, high = stretched(value, interval, len(launches), STOPPING_CONFIDENCE)
-    excluded = not low <= plan.question <= high
+    least, most = widened(value, (low, high), uncertainty_of(plan, launches, name), STOPPING_CONFIDENCE)
+    excluded = not least <= plan.question <= most
     near = plan.question * (1 - plan.resolution), plan.question * (1 + plan.resolution)
     return excluded or (near[0] <= low and high <= near[1])
 
 
 def ratio(plan: Plan, launches: Sequence[Launch], name: str) -> tuple[float, tuple[float, float] | None]:
-    """Return the ratio of the costs of ``name`` and of the reference, over launches with rounds that count for both."""
+    """Return the ratio of the costs of ``name`` and of the reference, over launches with rounds that count for both.
+
+    Its interval is of this sitting alone, which more launches narrow.
+    """
     assert plan.reference is not None
     known = [(ours, theirs) for ours, theirs in pairs_of(launches, name, plan.reference) if ours]
     return ratio_over_launches([ours for ours, _ in known], [theirs for _, theirs in known], plan.seed)
@@ -251,7 +260,23 @@ def vs_reference(plan: Plan, launches: Sequence[Launch], name: str) -> LatencyRa
     """Return the ratio to the plan's reference; None for the reference itself, and where no round counts for both."""
     if plan.reference in (None, name) or not any(counted_rounds(plan, launches, name)):
         return None
-    return LatencyRatio(*ratio(plan, launches, name))
+    value, interval = ratio(plan, launches, name)
+    return LatencyRatio(value, interval and widened(value, interval, uncertainty_of(plan, launches, name)))
+
+
+def uncertainty_of(plan: Plan, launches: Sequence[Launch], name: str) -> float:
+    compared = {name, plan.reference or name}
+    return uncertainty(
+        max(taken_share(block for launch in launches for block in launch.rounds[each]) for each in compared)
+    )
+
+
+def uncertainty(taken: float) -> float:
+    """Return the standard deviation of a ratio's logarithm that launches in a row do not show.
+
+    ``taken`` is the share, 0 to 1, of the wall time of a model's blocks that others took; the larger of the two.
+    """
+    return math.hypot(BETWEEN_SITTINGS, WITH_OTHERS * taken)
 
 
 def transfers_of(launches: Sequence[Launch], name: str) -> dict[str, LatencySummary] | None:

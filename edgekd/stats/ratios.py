@@ -65,6 +65,17 @@ def stretched(ratio: float, interval: Interval, launches: int, confidence: float
     return low, high
 
 
+def widened(ratio: float, interval: Interval, uncertainty: float, confidence: float = 0.95) -> Interval:
+    """Widen the interval of a ratio by a standard ``uncertainty`` of its logarithm that its data cannot show.
+
+    The two are independent, so that their squares add up, as in JCGM 100:2008, "Guide to the expression of
+    uncertainty in measurement", 5.1.
+    """
+    further = NormalDist().inv_cdf((1 + confidence) / 2) * uncertainty
+    below, above = (math.hypot(math.log(end / ratio), further) for end in interval)
+    return ratio * math.exp(-below), ratio * math.exp(above)
+
+
 def pooled_medians(launches: Sequence[NDArray[np.float64]], random: np.random.Generator) -> NDArray[np.float64]:
     """Return medians over the rounds of resampled launches, each with as many rounds as the longest has."""
     n, rounds = len(launches), max(map(len, launches))

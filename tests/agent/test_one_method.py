@@ -27,7 +27,10 @@ CONSTANTS = {
     "bench/compare.py": ("MIN_FOR_P99", "PERCENTILES"),
     "bench/environment.py": ("BUSY_SHARE",),
     "bench/validity.py": ("INVALIDATING",),
-    "bench/runner.py": ("DRIFT", "GROWTH", "LONGEST", "MIN_COUNTED_ROUNDS", "STOPPING_CONFIDENCE", "WIDE"),
+    "bench/runner.py": (
+        *("WITH_OTHERS", "BETWEEN_SITTINGS", "DRIFT", "GROWTH", "LONGEST", "MIN_COUNTED_ROUNDS"),
+        *("STOPPING_CONFIDENCE", "WIDE"),
+    ),
     "bench/undisturbed.py": ("MINORITY", "MOST_LOST", "MOST_TAKEN", "NEGLIGIBLE"),
     "stats/ratios.py": ("MIN_LAUNCHES", "RESAMPLES"),
 }
@@ -41,7 +44,7 @@ FUNCTIONS = {
     "bench/surroundings.py": ("neighbours_not_seen", "surroundings_warnings", "too_few_cpus"),
     "bench/undisturbed.py": ("costs", "levelled", "paired_costs", "undisturbed"),
     "stats/percentiles.py": ("percentile", "percentile_interval", "relative_spread"),
-    "stats/ratios.py": ("ratio_of_medians", "ratio_over_launches", "stretched"),
+    "stats/ratios.py": ("ratio_of_medians", "ratio_over_launches", "stretched", "widened"),
 }
 # Functions of one name in several places, and why they are no doubles; parts of runtimes have one name in each.
 NAMESAKES = {

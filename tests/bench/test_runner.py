@@ -225,6 +225,22 @@ def test_a_ratio_counts_the_rounds_that_both_files_share(undecided, shared, coun
     assert is_enough(undecided, launches) == (shared == 8)
 
 
+def test_the_interval_knows_of_other_sittings(undecided):
+    """However alike launches are, the next sitting may differ; what they cannot show does not keep them from ending."""
+    alike = [launch(light=1.0, heavy1=1.0)] * 8
+    low, high = runner.vs_reference(undecided, alike, "heavy1").ci95
+    np.testing.assert_allclose([np.log(low), np.log(high)], [-1.96 * 0.005, 1.96 * 0.005], rtol=1e-4)
+    assert is_enough(undecided, alike)
+    one_percent = [launch(light=1.0, heavy1=1.011)] * 8
+    assert not is_enough(undecided, one_percent), "it is neither surely 1 nor surely more"
+    assert is_enough(undecided, [launch(light=1.0, heavy1=1.02)] * 8)
+    half = [TimedBlock([2_000_000] * 10, lost_ns=10_000_000)] * 4
+    beside_others = Launch({}, {"light": half, "heavy1": half}, {}, QUIET)
+    low, high = runner.vs_reference(undecided, [beside_others] * 8, "heavy1").ci95
+    further = 1.96 * np.hypot(0.005, 0.01 * 0.5)
+    np.testing.assert_allclose([np.log(low), np.log(high)], [-further, further], rtol=1e-4)
+
+
 def test_it_goes_on_while_a_median_is_vague(undecided):
     clear = [launch(light=1.0, heavy1=2.0) for _ in range(8)]
     assert is_enough(undecided, clear)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from edgekd.errors import MeasurementError
 from edgekd.stats.percentiles import percentile, percentile_interval, relative_spread
 from edgekd.stats.proportion import wilson_interval
-from edgekd.stats.ratios import ratio_of_medians, ratio_over_launches, stretched
+from edgekd.stats.ratios import ratio_of_medians, ratio_over_launches, stretched, widened
 
 times = st.lists(st.floats(1e-3, 1e9), min_size=1, max_size=300)
 fractions = st.floats(0.001, 0.999)
@@ -139,6 +139,27 @@ def test_sureness_stretches_as_students_t():
     by = scipy.stats.t.ppf(0.995, 5) / scipy.stats.t.ppf(0.975, 5)
     np.testing.assert_allclose([low, high], [2 / 2**by, 2 * 2**by])
     np.testing.assert_allclose(stretched(2.0, (1.0, 4.0), 6, 0.95), (1.0, 4.0))
+
+
+def test_what_launches_cannot_show_widens_as_variances_add():
+    by = scipy.stats.norm.ppf(0.975) * 0.04
+    low, high = widened(2.0, (2 / 1.03, 2 * 1.06), 0.04)
+    expected = [np.hypot(np.log(1.03), by), np.hypot(np.log(1.06), by)]
+    np.testing.assert_allclose([np.log(2 / low), np.log(high / 2)], expected)
+    np.testing.assert_allclose(widened(2.0, (1.9, 2.1), 0.0), (1.9, 2.1))
+
+
+def test_sittings_that_differ_are_covered_where_launches_alone_are_not():
+    random = np.random.default_rng(11)
+    alone, with_sittings = [], []
+    for seed in range(150):
+        a, b = launches(random, 1.2 * np.exp(random.normal(scale=0.01)))
+        ratio, interval = ratio_over_launches(a, b, seed)
+        alone.append(interval)
+        with_sittings.append(widened(ratio, interval, 0.01))
+    shares = [np.mean([low <= 1.2 <= high for low, high in each]) for each in (alone, with_sittings)]
+    assert shares[0] < 0.85
+    assert shares[1] >= 0.93
 
 
 def test_ratio_of_swapped_candidates_is_the_inverse():
