@@ -30,7 +30,7 @@ from edgekd.search.folder import (
 )
 from edgekd.search.forecast import Forecast
 from edgekd.search.goal import LATENCY, Goal
-from edgekd.search.jobs import JobRunner, Jobs, run_timed
+from edgekd.search.jobs import JobRunner, Jobs, run_needed, run_timed
 from edgekd.search.launch import Worker
 from edgekd.search.measured_times import MeasuredTimes
 from edgekd.search.points import Points, arm_space, is_placed_by_measurement
@@ -123,7 +123,8 @@ class _Search:
             where, elsewhere = self.judging["judged"], self.judging["unjudged"]
             logger.warning(f"the budget is judged on {where} alone; no bound is checked on {elsewhere}")
         recipes = self._first_recipes()
-        must_be_as_before(self.log, self._done("contents", recipes)["result"], self.folder)
+        contents = run_needed(self.runner, self.log, "contents", **recipes)
+        must_be_as_before(self.log, contents["result"], self.folder)
         known = self.log.last("forecast")
         measured = known or self._measured_steps(recipes)
         self.forecast = Forecast.of(measured, self.points, self.arms, self.goal, self.runner.slots)
@@ -155,16 +156,8 @@ class _Search:
         return {"recipe": str(recipe), "others": paths}
 
     def _measured_steps(self, recipes: JsonObject) -> JsonObject:
-        found = self._done("step", recipes)
+        found = run_needed(self.runner, self.log, "step", **recipes)
         return {**found["result"], "seconds": found["seconds"]}
-
-    def _done(self, job: str, recipes: JsonObject) -> JsonObject:
-        """Return what a job gives, and end the search where it fails: nothing can be trained without it."""
-        found = run_timed(self.runner, job, **recipes)
-        if "error" in found:
-            begun = "" if self.log.of("trial") else "nothing was trained: "
-            raise EdgekdError(f"{begun}{found['error']}")
-        return found
 
     def run(self) -> FitResult:
         finish, ended, winner = self._search()

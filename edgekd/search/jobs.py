@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from edgekd.errors import DataError, DisturbedError, EdgekdError, StorageError, UnavailableError
 from edgekd.log import get_logger
 from edgekd.search.launch import KILLED
+from edgekd.search.study_log import StudyLog
 from edgekd.strict_json import JsonObject
 
 # Of the machine, the data and the target, which are those of all candidates: another start may find them mended.
@@ -58,6 +59,19 @@ def run_timed(runner: JobRunner, job: str, stopping: Event | None = None, **fiel
     if found.get("kind") in TRIED_AGAIN and not (stopping and stopping.is_set()):
         logger.warning(f"{found['error']}; it is tried once more")
         found = _timed(runner, job, fields)
+    return found
+
+
+def run_needed(runner: JobRunner, log: StudyLog, job: str, **fields: Any) -> JsonObject:
+    """Return what ``runner`` gives for a job without which nothing can be trained, with the seconds that it took.
+
+    Raises:
+        EdgekdError: it failed.
+    """
+    found = run_timed(runner, job, **fields)
+    if "error" in found:
+        begun = "" if log.of("trial") else "nothing was trained: "
+        raise EdgekdError(f"{begun}{found['error']}")
     return found
 
 

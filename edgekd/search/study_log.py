@@ -79,6 +79,8 @@ def search_key(base: Recipe, *others: Any) -> str:
 def must_be_as_before(log: StudyLog, found: Mapping[str, str], folder: Path) -> None:
     """Record the hashes of what a search begins with, or check that one that goes on still has it.
 
+    Its recipe says where data and networks are; that other ones lie there by now is seen by these hashes alone.
+
     Args:
         found: as :func:`edgekd.search.worker.read_contents` gives them.
         folder: of the search.

@@ -7,16 +7,16 @@ from itertools import product
 from pathlib import Path
 
 from edgekd.errors import RecipeError, StorageError
-from edgekd.files import make_folder, write_json, write_text
+from edgekd.files import canonical_json, make_folder, write_json, write_text
 from edgekd.log import get_logger
 from edgekd.recipe.open_fields import OpenChoice
 from edgekd.records.candidate_figures import Figures
 from edgekd.search.candidates import figures_of, say_outcome
 from edgekd.search.folder import CACHE, JOURNAL, SCHEMA_VERSION, SUMMARY, TRIALS, WORKER_LOG, fit_folder
-from edgekd.search.jobs import JobRunner, Jobs
+from edgekd.search.jobs import JobRunner, Jobs, run_needed
 from edgekd.search.launch import Worker
 from edgekd.search.space import ARM, CUTS, Space
-from edgekd.search.study_log import StudyLog, search_key
+from edgekd.search.study_log import StudyLog, must_be_as_before, search_key
 from edgekd.stages import STAGES
 from edgekd.strict_json import JsonObject
 
@@ -78,12 +78,15 @@ def sweep(space: Space, folder: Path, runner: JobRunner | None = None) -> int:
 
     Raises:
         RecipeError: as :func:`grid_points` does.
-        StorageError: the folder holds another search, or the disk refuses.
+        StorageError: the folder holds another search, or the data or a network changed; or the disk refuses.
+        EdgekdError: the data or a network cannot be read.
     """
     points, started = grid_points(space), time.monotonic()
     with fit_folder(folder), runner or Worker(folder / WORKER_LOG) as runner, Jobs[int](runner) as jobs:
         log = StudyLog(folder / JOURNAL)
         _begin(log, space, points, folder)
+        contents = run_needed(runner, log, "contents", **_first_recipes(space, points, folder.absolute()))
+        must_be_as_before(log, contents["result"], folder)
         spent, tried = log.seconds, {entry["number"] for entry in log.of("trial")}
         left = deque(number for number in range(1, len(points) + 1) if number not in tried)
         while left or jobs.under_way:
@@ -110,11 +113,25 @@ def _begin(log: StudyLog, space: Space, points: Sequence[GridPoint], folder: Pat
         raise StorageError(f"{folder} holds a search of another recipe or grid: choose another folder with --out")
 
 
-def _start(jobs: Jobs[int], space: Space, points: Sequence[GridPoint], number: int, folder: Path) -> None:
-    point = points[number - 1]
+def _first_recipes(space: Space, points: Sequence[GridPoint], folder: Path) -> JsonObject:
+    """Write the recipe of the first point of each network that students start from."""
+    students: dict[bytes, int] = {}
+    for number, point in enumerate(points, start=1):
+        students.setdefault(canonical_json(space.recipe(point).to_json().get("student")), number)
+    first, *others = students.values()
+    paths = {f"trial {number}": str(_write_recipe(space, points, number, folder)) for number in others}
+    return {"recipe": str(_write_recipe(space, points, first, folder)), "others": paths}
+
+
+def _write_recipe(space: Space, points: Sequence[GridPoint], number: int, folder: Path) -> Path:
     path = folder / TRIALS / f"{number:03d}.yaml"
     make_folder(path.parent)
-    write_text(path, space.document(point))
+    write_text(path, space.document(points[number - 1]))
+    return path
+
+
+def _start(jobs: Jobs[int], space: Space, points: Sequence[GridPoint], number: int, folder: Path) -> None:
+    point, path = points[number - 1], _write_recipe(space, points, number, folder)
     words = ", ".join(f"{name} {value}" for name, value in _choices(point).items())
     logger.info(f"trial {number} of {len(points)}: {point[ARM]}{f', {words}' if words else ''}")
     target = {"recipe": str(path), "folder": str(path.with_suffix("")), "cache": str(folder / CACHE)}

@@ -1,5 +1,7 @@
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,12 @@ def space(tmp_path: Path) -> Space:
     path = tmp_path / "r.yaml"
     path.write_text(SMALL)
     return open_space(path, grid_overrides(GRID), apart=False)
+
+
+def trying(do: Callable[..., JsonObject], slots: int = 1) -> FunctionRunner:
+    """Does trials by ``do``; data and networks stay what they are."""
+    hashes = {"the data": "a", "the teacher": "b", "the student": "c", "the student of trial 3": "d"}
+    return FunctionRunner(lambda job, **fields: {"result": hashes} if job == "contents" else do(job, **fields), slots)
 
 
 def test_a_grid_has_every_combination(space: Space) -> None:
@@ -63,7 +71,7 @@ def test_a_sweep_goes_on_where_it_was_and_has_a_page(
             raise KeyboardInterrupt
         return {"error": "diverged"} if len(seen) == 2 else {"result": figures(0.01 * len(seen), 1 / len(seen))}
 
-    runner = FunctionRunner(do)
+    runner = trying(do)
     messages: list[str] = []
     for module in (sweeping, candidates):
         monkeypatch.setattr(module.logger, "info", messages.append)
@@ -93,9 +101,35 @@ def test_what_the_data_or_the_disk_refuse_is_no_point_s_failure(space: Space, tm
 
     for known in (1, 2):
         with pytest.raises(EdgekdError, match="no such folder; .* has more; the same command tries it again"):
-            sweep(space, folder, FunctionRunner(do))
+            sweep(space, folder, trying(do))
         assert len(StudyLog(folder / JOURNAL).of("trial")) == known
-    assert sweep(space, folder, FunctionRunner(do)) == 0
+    assert sweep(space, folder, trying(do)) == 0
+
+
+def test_other_contents_at_the_same_paths_are_refused(space: Space, tmp_path: Path) -> None:
+    """A test double trains nothing. Macs alone give no other network to start from."""
+    folder, contents, asked = tmp_path / "sweep", {"the data": "a", "the teacher": "b"}, []
+
+    def run(job: str, **fields: Any) -> JsonObject:
+        if job != "contents":
+            return {"result": figures(0.01, 0.5)}
+        asked.append(fields)
+        return {"result": contents}
+
+    assert sweep(space, folder, FunctionRunner(run)) == 0
+    [fields] = asked
+    assert (Path(fields["recipe"]).stem, list(fields["others"])) == ("001", ["trial 3"])
+    contents = {"the data": "c", "the teacher": "b"}
+    with pytest.raises(StorageError, match=r"^the data changed since the search in .* begin another search with --out"):
+        sweep(space, folder, FunctionRunner(run))
+    contents = {"the data": "a", "the teacher": "b"}
+    assert sweep(space, folder, FunctionRunner(run)) == 0
+
+
+def test_what_cannot_be_read_ends_it_before_any_training(space: Space, tmp_path: Path) -> None:
+    runner = FunctionRunner(lambda job, **_: {"error": f"{job}: no such folder", "kind": "DataError"})
+    with pytest.raises(EdgekdError, match="^nothing was trained: contents: no such folder$"):
+        sweep(space, tmp_path / "sweep", runner)
 
 
 def test_points_that_are_tried_at_the_same_time_are_each_tried_once(space: Space, tmp_path: Path) -> None:
@@ -113,9 +147,9 @@ def test_points_that_are_tried_at_the_same_time_are_each_tried_once(space: Space
         return {"result": figures(0.01, 1 / number)}
 
     with pytest.raises(KeyboardInterrupt):
-        sweep(space, folder, FunctionRunner(do, slots=3))
+        sweep(space, folder, trying(do, slots=3))
     before = {entry["number"] for entry in StudyLog(folder / JOURNAL).of("trial")}
     assert 2 not in before
-    assert sweep(space, folder, FunctionRunner(do, slots=3)) == 0
+    assert sweep(space, folder, trying(do, slots=3)) == 0
     numbers = [entry["number"] for entry in StudyLog(folder / JOURNAL).of("trial")]
     assert sorted(numbers) == [1, 2, 3, 4] and before <= set(numbers)
