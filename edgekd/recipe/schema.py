@@ -44,8 +44,7 @@ OPEN = {
     "additionalProperties": False,
 }
 # Besides the metrics of the task.
-# Energy is not among them: no search predicts it, and it is measured on some devices alone.
-OBJECTIVES = ("latency", "size")
+OBJECTIVES = ("latency", "size", "energy")
 EVERY_KEY = "'edgekd recipe schema' lists all"
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
@@ -87,7 +86,7 @@ class Recipe(Section):
     )
     budget: Budget = Field(default=Budget(), description="what the student must keep to")
     objective: Text | None = Field(
-        default=None, description="what 'edgekd fit' makes best within the budget: latency, size or a metric"
+        default=None, description="what 'edgekd fit' makes best within the budget: latency, size, energy or a metric"
     )
 
     _written: dict[str, str] = PrivateAttr({})

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-LATENCY, SIZE = "latency", "size"
+LATENCY, SIZE, ENERGY = "latency", "size", "energy"
 
 
 class CandidateCosts(Protocol):
@@ -26,8 +26,11 @@ class CandidateCosts(Protocol):
 
 
 def is_timed(objective: str, bounds: Iterable[str]) -> bool:
-    """Tell whether times decide: what is made best, or a bound of the budget, of which ``bounds`` are the names."""
-    return objective == LATENCY or any(name.startswith(LATENCY) for name in bounds)
+    """Tell whether times decide: what is made best, or a bound of the budget, of which ``bounds`` are the names.
+
+    Energy is predicted by times: power hardly differs between networks of one kind.
+    """
+    return objective in (LATENCY, ENERGY) or any(name.startswith(LATENCY) for name in bounds)
 
 
 def cost_ratio(figures: CandidateCosts, objective: str, timed: bool) -> float:

@@ -23,14 +23,14 @@ GENTLER = 0.4
 
 @dataclass(frozen=True)
 class NamedStudent:
-    """A student's section in a recipe, None for the teacher's own network."""
+    """A student's section in a recipe, which may have open fields; None for the teacher's own network."""
 
     name: str
     section: dict[str, Any] | None
 
     @property
     def is_random(self) -> bool:
-        return self.section is not None and ("checkpoint" not in self.section or bool(self.section.get("new_head")))
+        return self.section is not None and (not self.section.get("checkpoint") or bool(self.section.get("new_head")))
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,14 @@ def default_students(recipe: Recipe) -> list[NamedStudent]:
 
 
 def named_students(sections: Sequence[dict[str, Any] | None]) -> list[NamedStudent]:
-    """Name students by their networks, those of one network by their arguments too."""
+    """Name students by their networks, those of one network by their arguments too, and number what is left alike."""
     models = [section["model"] for section in sections if section]
-    return [NamedStudent(TEACHER if section is None else _name(section, models), section) for section in sections]
+    names = [TEACHER if section is None else _name(section, models) for section in sections]
+    alike = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    return [
+        NamedStudent(name if number == 1 else f"{name} ({number})", section)
+        for name, number, section in zip(names, alike, sections, strict=True)
+    ]
 
 
 def default_ways(recipe: Recipe, student: NamedStudent) -> list[Way]:

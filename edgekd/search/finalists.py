@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgekd.bench import Plan, Workload
+from edgekd.bench import LatencyRecord, Plan, Workload
 from edgekd.bench.quiet_moment import when_quiet
 from edgekd.devices.targets import resolve_target
 from edgekd.options import Budget
@@ -19,6 +19,8 @@ SECONDS, LAUNCHES = 1.0, 4
 
 def time_files(recipe: Recipe, folders: Sequence[str]) -> JsonObject:
     """Return by folder the latency of each run folder's last network, in milliseconds and over the teacher's.
+
+    Also its energy over the teacher's, None where the target has no sensor of it.
 
     A network that is placed by measurement is timed in int8 and, where the budget allows that file, in float, and has
     the lower valid one. A mixed placement, which the winner's run may find to be faster still, is not timed.
@@ -42,10 +44,15 @@ def time_files(recipe: Recipe, folders: Sequence[str]) -> JsonObject:
     for folder, form in forms:
         if latency := records[form].latency_vs_reference:
             own = records[form].cost_ms or records[form].latency_ms
-            found = {"ratio": latency.ratio, "ms": own.p50, "valid": records[form].valid}
+            energy = _energy_ratio(records[form], records[str(teacher)])
+            found = {"ratio": latency.ratio, "ms": own.p50, "valid": records[form].valid, "energy": energy}
             known = fastest.get(folder, found)
             fastest[folder] = min(known, found, key=lambda each: (not each["valid"], each["ratio"]))
     return fastest
+
+
+def _energy_ratio(own: LatencyRecord, teacher: LatencyRecord) -> float | None:
+    return own.energy.joules / teacher.energy.joules if own.energy and teacher.energy else None
 
 
 def _files(folder: Path, budget: Budget) -> list[Path]:

@@ -29,10 +29,10 @@ from edgekd.search.folder import (
     fit_folder,
 )
 from edgekd.search.forecast import Forecast
-from edgekd.search.goal import LATENCY, Goal
+from edgekd.search.goal import ENERGY, LATENCY, Goal
 from edgekd.search.jobs import JobRunner, Jobs, run_needed, run_timed
 from edgekd.search.launch import Worker
-from edgekd.search.measured_times import MeasuredTimes
+from edgekd.search.measured_times import ENERGIES, RATIOS, MeasuredTimes
 from edgekd.search.points import Points, arm_space, is_placed_by_measurement
 from edgekd.search.quality_curve import Noise
 from edgekd.search.shared_noise import with_shared_noise
@@ -107,6 +107,7 @@ class _Search:
         self.base: Recipe = space.base
         self.goal = goal_of(space)
         self.arms: list[ArmSpace] = [arm_space(arm) for arm in space.arms]
+        self._said = ""
         self.placed = {arm.name for arm in space.arms if is_placed_by_measurement(space.recipe({ARM: arm.name}))}
 
     def begin(self) -> None:
@@ -161,6 +162,7 @@ class _Search:
 
     def run(self) -> FitResult:
         finish, ended, winner = self._search()
+        self._say_out_of_reach(finish.unreachable)
         if winner is None:
             summary = self._summary(finish, None, None)
             write_json(self.folder / SUMMARY, summary)
@@ -183,6 +185,7 @@ class _Search:
                 study = self.study()
                 steps = study.steps()
                 self._say_left(study.left)
+                self._say_out_of_reach(study.too_much)
                 busy = candidates.arms
                 steps = [step for step in steps if isinstance(step, Finish) or step.arm not in busy]
                 end = self._end(study, steps[0]) if steps else None
@@ -214,6 +217,8 @@ class _Search:
     def _end(self, study: Study, step: Action) -> tuple[Finish, str] | None:
         if isinstance(step, Finish):
             return step, DONE
+        if study.too_much and self._is_half_over(self._with_last_run(step)):
+            return study.finish_out_of_reach(), DONE
         if self._hopeless_by_half(step):
             reason = "no candidate comes near the budget, and half of the time would be over after the next one"
             return study.finish(reason), DONE
@@ -251,15 +256,19 @@ class _Search:
         return path
 
     def _fastest(self, finish: Finish) -> TrialRecord:
-        """Return the fastest of those that could win, timed in turns; the first where no time decides."""
+        """Return the fastest of those that could win, or that with the least energy; the first where neither decides.
+
+        They are measured in turns.
+        """
         filed = [each for each in finish.best if self.points.is_filed(each.arm, each.share, each.level, each.choices)]
         if not (filed and self.goal.is_timed):
             return finish.best[0]
-        times = self.times.ratios
-        if any(trial.number not in times for trial in filed):
-            times |= self.times.measure(filed, self._prices)
-        measured = [(ratio, each.number, each) for each in filed if (ratio := times.get(each.number)) is not None]
-        return min(measured)[2] if measured and self.goal.objective == LATENCY else finish.best[0]
+        what = ENERGIES if self.goal.objective == ENERGY else RATIOS
+        known = self.times.known(what)
+        if any(trial.number not in known for trial in filed):
+            known |= self.times.measure(filed, self._prices, what)
+        measured = [(value, each.number, each) for each in filed if (value := known.get(each.number)) is not None]
+        return min(measured)[2] if measured and self.goal.objective in (LATENCY, ENERGY) else finish.best[0]
 
     def _run_winner(self, winner: TrialRecord) -> tuple[Report, float]:
         recipe = self.points.recipe(winner.arm, winner.share, winner.level, winner.choices)
@@ -287,11 +296,15 @@ class _Search:
         return self.forecast.price(self.log)
 
     def _hopeless_by_half(self, step: Action) -> bool:
-        if self.limit is None or self.clock.spent + self._expected(step) < HALF * self.limit:
+        if not self._is_half_over(self._expected(step)):
             return False
         study = self.study()
         study.next()
         return study.is_hopeless
+
+    def _is_half_over(self, more: float) -> bool:
+        """Tell whether half of the time would be over after ``more`` seconds."""
+        return self.limit is not None and self.clock.spent + more >= HALF * self.limit
 
     def _say_left(self, left: Mapping[str, str]) -> None:
         said = {entry["arm"] for entry in self.log.of("left")}
@@ -299,6 +312,12 @@ class _Search:
             if name not in said:
                 logger.info(f"{name} is left out: {reason}")
                 self.log.append("left", arm=name, reason=reason)
+
+    def _say_out_of_reach(self, why: str | None) -> None:
+        """Say it once, and at once: training or measuring what comes nearest takes a while."""
+        if why and why != self._said:
+            logger.warning(f"the budget is out of reach: {why}")
+            self._said = why
 
     def _summary(self, finish: Finish, winner: TrialRecord | None, report: Report | None) -> JsonObject:
         trials = self.log.of("trial")

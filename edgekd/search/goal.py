@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgekd.records.candidate_figures import Figures
-from edgekd.report.candidate_cost import LATENCY, SIZE, cost_ratio, is_timed
+from edgekd.report.candidate_cost import ENERGY, LATENCY, SIZE, cost_ratio, is_timed
 
-__all__ = ["LATENCY", "SIZE", "Goal"]
+__all__ = ["ENERGY", "LATENCY", "SIZE", "Goal"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Goal:
     """The goal of a search: what it makes best, and what it must keep to.
 
     Attributes:
-        objective: latency or size, which is made least; or the task's first metric, which is made best.
+        objective: latency, size or energy, which is made least; or the task's first metric, which is made best.
         allowed: how much worse than the teacher that metric may be, in its own scale; None where nothing bounds it.
         bounds: the budget's other bounds by name: latency_ratio, latency_ms, size_ratio, size_mb.
         scale, unit: of the metric's differences as people read them: 100 and points for shares.
@@ -40,7 +40,7 @@ class Goal:
     @property
     def is_cost(self) -> bool:
         """Tell whether what is made best is a cost, which falls with a cut."""
-        return self.objective in (LATENCY, SIZE)
+        return self.objective in (LATENCY, SIZE, ENERGY)
 
     @property
     def is_timed(self) -> bool:

@@ -15,17 +15,22 @@ from edgekd.search.time_spent import TimeSpent
 
 logger = get_logger(__name__)
 
-EVENT, FACTORS = "timed", "factors"
+EVENT, FACTORS, RATIOS, ENERGIES = "timed", "factors", "ratios", "energies"
+OF_RECORD = {RATIOS: "ratio", ENERGIES: "energy"}
 Prices = Mapping[str, Mapping[float, Figures | None]]
 
 
 @dataclass(frozen=True)
 class MeasuredTime:
-    """Return the time of a trial over the teacher's, and in milliseconds; either is None where it was not measured."""
+    """Hold the time of a trial over the teacher's, and in milliseconds; either is None where it was not measured.
+
+    ``energy`` is that of an inference over the teacher's.
+    """
 
     trial: TrialRecord
     ratio: float | None
     ms: float | None
+    energy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,13 @@ class MeasuredTimes:
         """Return how many measurements there are."""
         return len(self.log.of(EVENT))
 
-    @property
-    def ratios(self) -> dict[int, float | None]:
-        """Return times over the teacher's by trial. Those of older searches, without predictions, are left out."""
-        known = [entry for entry in self.log.of(EVENT) if FACTORS in entry]
-        return {number: ratio for each in known for number, ratio in zip(each["trials"], each["ratios"], strict=True)}
+    def known(self, what: str) -> dict[int, float | None]:
+        """Return ``what``, times or energies over the teacher's, by trial; None of one that had none.
+
+        Those of older searches, without predictions, are left out.
+        """
+        known = [entry for entry in self.log.of(EVENT) if FACTORS in entry and what in entry]
+        return {number: value for each in known for number, value in zip(each["trials"], each[what], strict=True)}
 
     @property
     def factors(self) -> dict[int, TimeFactors]:
@@ -55,13 +62,14 @@ class MeasuredTimes:
         pairs = [pair for each in known for pair in zip(each["trials"], each[FACTORS], strict=True)]
         return {number: TimeFactors(*found) for number, found in pairs if found}
 
-    def measure(self, trials: Sequence[TrialRecord], prices: Prices) -> dict[int, float | None]:
-        """Time the files of ``trials`` in turns, and return their valid times over the teacher's by trial.
+    def measure(self, trials: Sequence[TrialRecord], prices: Prices, what: str = RATIOS) -> dict[int, float | None]:
+        """Time the files of ``trials`` in turns, and return ``what`` by trial, of those whose times are valid.
 
         Whole measurements are recorded; others are tried again by the next start.
 
         Args:
             prices: figures of untrained networks, by arm and share.
+            what: times or energies over the teacher's.
         """
         folders = {trial.number: str(self.folder / TRIALS / f"{trial.number:03d}") for trial in trials}
         recipe = f"{folders[trials[0].number]}.yaml"
@@ -70,14 +78,18 @@ class MeasuredTimes:
         valid = {number: record for number, record in records.items() if record.get("valid")}
         if len(valid) == len(trials):
             own = [(trial, valid[trial.number]) for trial in trials]
-            self._record([MeasuredTime(trial, each["ratio"], each.get("ms")) for trial, each in own], prices)
+            times = [MeasuredTime(trial, each["ratio"], each.get("ms"), each.get("energy")) for trial, each in own]
+            self._record(times, prices)
         elif "error" in found:
             logger.warning(f"the finalists' times were not measured, predictions choose: {found['error']}")
         elif any(records.values()):
             lost = ", ".join(str(number) for number in records if number not in valid)
             so = "they do not win by it" if valid else "predictions choose"
             logger.warning(f"of trials {lost} there is no valid time, and {so}; a quieter machine helps")
-        return {number: record["ratio"] for number, record in valid.items()}
+        values = {number: record.get(OF_RECORD[what]) for number, record in valid.items()}
+        if without := [str(number) for number, value in values.items() if value is None]:
+            logger.warning(f"of trials {', '.join(without)} no energy was measured, and they do not win by it")
+        return values
 
     def take_missed(self, winner: TrialRecord, report: Report, prices: Prices) -> None:
         """Record a time of the winner's run that exceeds its bound, so that the next start goes on from it."""
@@ -87,14 +99,15 @@ class MeasuredTimes:
         last = self.log.last(EVENT) or {}
         known = [last.get(name) for name in ("trials", "ratios", "ms")] == [[winner.number], [ratio], [ms]]
         if (ratio or ms) and not known:
-            self._record([MeasuredTime(winner, ratio, ms)], prices)
+            self._record([MeasuredTime(winner, ratio, ms, self.known(ENERGIES).get(winner.number))], prices)
 
     def _record(self, measured: Sequence[MeasuredTime], prices: Prices) -> None:
         found = [time_factors(prices[each.trial.arm], each.trial.share, each.ratio, each.ms) for each in measured]
         about = {
             "trials": [each.trial.number for each in measured],
-            "ratios": [each.ratio for each in measured],
+            RATIOS: [each.ratio for each in measured],
             "ms": [each.ms for each in measured],
+            ENERGIES: [each.energy for each in measured],
             FACTORS: [[each.ratio, each.ms] if each else None for each in found],
         }
         self.log.append(EVENT, **about, spent=round(self.clock.spent, 2))

@@ -1,23 +1,30 @@
 """From a recipe file with open fields to its space, with every mistake in it found before anything is trained."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgekd.errors import RecipeError
+from edgekd.devices.jetson.power import total_rails
+from edgekd.devices.probe import Probe
+from edgekd.errors import MeasurementError, RecipeError
+from edgekd.options import Target
 from edgekd.pipeline.check import RecipeLookup
+from edgekd.pipeline.resolve import with_targets
+from edgekd.pipeline.target_plan import plan_targets
 from edgekd.recipe.expected import kind_at
 from edgekd.recipe.load import read_tree, recipe_of
 from edgekd.recipe.mistakes import shown
 from edgekd.recipe.open_fields import OpenChoice, OpenRange, OpenValues, filled, open_fields, open_places
 from edgekd.recipe.overrides import spell_out_stages
 from edgekd.recipe.schema import Recipe
-from edgekd.recipe.tree import Loc, Tree, mistake
+from edgekd.recipe.tree import Loc, Tree, dotted, mistake
+from edgekd.report.candidate_cost import ENERGY
+from edgekd.runtime import RUNTIMES
 from edgekd.search.default_space import TEACHER, NamedStudent, default_students, default_ways, named_students
-from edgekd.search.space import CUTS, Arm, Dimension, Space, shortened
-from edgekd.stages import STAGES
+from edgekd.search.space import ARM, CUTS, Arm, Dimension, Space, shortened, stage_at
+from edgekd.stages import STAGES, Prune
 
 MOST_MISTAKES, MOST_ARMS = 10, 200
 STUDENT: Loc = ("student",)
@@ -46,10 +53,11 @@ def open_space(path: Path, overrides: Sequence[str] = (), *, apart: bool = True)
         )
     lines: dict[str, None] = {}
     # The targets are those of all.
-    arms = [_arm(variant, lines, reach=variant is variants[0]) for variant in variants]
+    lookup = RecipeLookup(reach=True)
+    arms = [_arm(variant, lines, lookup if variant is variants[0] else None) for variant in variants]
     space = Space(path, tree.value, tuple(arms))
     if apart and not lines:
-        lines |= dict.fromkeys(_not_searched(space, tree))
+        lines |= dict.fromkeys([*_not_searched(space, tree), *_not_measured(space, tree, lookup)])
     if lines:
         more = len(lines) - MOST_MISTAKES
         rest = [f"and {more} more mistakes"] if more > 0 else []
@@ -78,7 +86,11 @@ def _variants(tree: Tree, apart: bool) -> Iterator[_Variant]:
     head = None if "student" in tree.value and "stages" in tree.value else _head(tree)
     for student, taken in _students(tree, head):
         if "stages" in tree.value:
-            yield from _expanded(_Variant(student.name, taken, assumed="student" not in tree.value), apart)
+            assumed = "student" not in tree.value
+            for variant in _expanded(_Variant(student.name, taken, assumed), apart):
+                # The family's members are tried by those stages alone that can begin with them.
+                if not (assumed and student.is_random) or _starts_from_random_weights(variant.tree):
+                    yield variant
             continue
         assert head is not None
         for way in default_ways(head, student):
@@ -97,20 +109,18 @@ def _students(tree: Tree, head: Recipe | None) -> Iterator[tuple[NamedStudent, T
     if "student" not in tree.value:
         assert head is not None
         for student in default_students(head):
-            if student.section is None:
-                yield student, tree
-            elif _may_start_from_random_weights(tree):
-                yield student, _having(tree, STUDENT, student.section)
+            yield student, tree if student.section is None else _having(tree, STUDENT, student.section)
         return
     choice = open_fields(tree).get(STUDENT)
     if not isinstance(choice, OpenChoice):
-        section = tree.value["student"]
-        named = isinstance(section, dict) and isinstance(section.get("model"), str)
-        yield NamedStudent(section["model"] if named else "student", section if named else None), tree
+        section = tree.value["student"] if isinstance(tree.value["student"], dict) else None
+        model = section and section.get("model")
+        yield NamedStudent(model if isinstance(model, str) else "student", section), tree
         return
     labelled = list(zip(choice.labels, choice.values, strict=True))
     students = named_students([_section(tree, label, value) for label, value in labelled])
-    for label, student in zip(choice.labels, students, strict=True):
+    for label, found in zip(choice.labels, students, strict=True):
+        student = replace(found, name=label) if isinstance(label, str) else found
         taken = filled(tree, STUDENT, student.section, label)
         if student.section is None:
             del taken.value["student"]
@@ -131,8 +141,8 @@ def _section(tree: Tree, label: str | int, value: Any) -> dict[str, Any] | None:
     return value
 
 
-def _may_start_from_random_weights(tree: Tree) -> bool:
-    stages = tree.value.get("stages", ["distill"])
+def _starts_from_random_weights(tree: Tree) -> bool:
+    stages = tree.value["stages"]
     first = stages[0] if isinstance(stages, list) and stages else None
     name = next(iter(first), None) if isinstance(first, dict) else first
     return name in STAGES and STAGES[name].starts_from_random_weights
@@ -162,9 +172,12 @@ def _words(loc: Loc, label: str | int, value: object) -> str:
 
 
 def _changes_costs(loc: Loc) -> bool:
-    """Whether a choice there gives a network of another size: costs are asked for once for a kind of student."""
-    stage = STAGES.get(str(loc[2])) if loc[0] == "stages" and len(loc) > 2 else None
-    return loc[0] == "student" or (stage is not None and (loc[-1] in CUTS or stage.gives != "float"))
+    """Whether another value there gives a network of another cost: it is asked for once for a kind of student."""
+    name, own = stage_at(loc) or "", loc[-1]
+    stage = STAGES.get(name)
+    if stage is None:
+        return loc[0] == "student"
+    return stage.gives != "float" or (loc[-2] == name and (own in CUTS or own in stage.reshapes))
 
 
 def _not_searched(space: Space, tree: Tree) -> Iterator[str]:
@@ -180,20 +193,52 @@ def _not_searched(space: Space, tree: Tree) -> Iterator[str]:
             )
         if space.objective == name:
             place = tree.origin(("objective",)).place
-            yield f"{place}: objective: a search makes latency, size or {metric} best, not {name}"
+            yield f"{place}: objective: a search makes latency, size, energy or {metric} best, not {name}"
     for arm in space.arms:
         cuts = [each for each in arm.dimensions if each.is_cut]
-        idle = [
-            each
-            for each in arm.dimensions
-            if isinstance(each.values, OpenRange)
-            and not each.is_training
-            and each.path[0] == "stages"
-            and STAGES[str(each.path[1] if isinstance(each.path[1], str) else each.path[2])].gives != "float"
-        ]
+        idle = [each for each in arm.dimensions if not (each.is_cut or each.is_training) and _changes_costs(each.path)]
         for each in (*cuts[1:], *idle):
             why = f"a search varies one cut, {cuts[0].name}" if each.is_cut else "no search varies it"
             yield f"{each.place}: {each.name}: {why}; write one value, or a choice"
+        for index, stage in enumerate(space.recipe({ARM: arm.name}).stages):
+            if isinstance(stage, Prune) and stage.largest_drop is not None:
+                loc: Loc = ("stages", index, stage.name, str(stage.goal))
+                yield (
+                    f"{tree.origin(loc).place}: {dotted(loc)}: a search knows what a cut costs before any training, "
+                    "and how far this one goes is found by training; open a share, e.g. macs: {search: [0.2, 0.9]}"
+                )
+
+
+def _not_measured(space: Space, tree: Tree, lookup: RecipeLookup) -> Iterator[str]:
+    """Yield a line where no target is measured, or not in what is made best: a search promises what was measured."""
+    base = with_targets(space.base, [lookup.resolved.get(target, target) for target in space.base.targets])
+    plans = plan_targets(base, lookup.probed)
+    judged = next((plan.target for plan in plans if plan.judged), None)
+    if judged is None:
+        why = plans[0].unserved or plans[0].unmeasured
+        yield (
+            f"{tree.origin(('targets',)).place}: targets: a search promises what was measured, and nothing is on "
+            f"{plans[0].target.device}: {why}; or add {{device: cpu}}, on which the budget is judged then"
+        )
+    elif space.objective == ENERGY and (why := _why_no_energy(judged, lookup.probed)):
+        yield f"{tree.origin(('objective',)).place}: objective: {why}; make latency or size best"
+
+
+def _why_no_energy(judged: Target, probed: Mapping[str, Probe]) -> str | None:
+    """Return why no energy is measured on the target that the budget is judged on, or None where it is."""
+    device, runtime = judged.device, RUNTIMES[judged.runtime]
+    if not (runtime.samples_power and device in probed):
+        able = " or ".join(each.title for each in RUNTIMES.values() if each.samples_power)
+        return f"the energy of an inference is measured in {able} on a Jetson, and not in {runtime.title} on {device}"
+    try:
+        total_rails(probed[device].rails)
+    except MeasurementError:
+        return f"no sensor of {device} has the power of the whole module (its rails: {_named(probed[device].rails)})"
+    return None
+
+
+def _named(rails: Sequence[str]) -> str:
+    return ", ".join(rails) or "none"
 
 
 def _is_structure(loc: Loc, choice: OpenChoice) -> bool:
@@ -206,17 +251,17 @@ def _having(tree: Tree, loc: Loc, value: Any) -> Tree:
     return copy
 
 
-def _arm(variant: _Variant, mistakes: dict[str, None], reach: bool) -> Arm:
+def _arm(variant: _Variant, mistakes: dict[str, None], lookup: RecipeLookup | None) -> Arm:
     """Validate ``variant`` at each value of each open field; add a line to ``mistakes`` for each one.
 
-    ``reach`` is that of :func:`~edgekd.pipeline.check.check_recipe`.
+    With ``lookup``, it asks the targets what they are.
     """
     tree = variant.tree
     fields = open_fields(tree)
     base = tree
     for loc, values in fields.items():
         base = _taking(base, loc, values, 0)
-    found = _validated(base, mistakes, reach)
+    found = _validated(base, mistakes, lookup)
     for loc, values in fields.items():
         for index in range(1, len(values.examples)):
             _validated(_taking(base, loc, values, index, tree), mistakes)
@@ -237,9 +282,9 @@ def _taking(base: Tree, loc: Loc, values: OpenValues, index: int, written: Tree 
     return filled(source, loc, values.examples[index], values.labels[index] if isinstance(values, OpenChoice) else None)
 
 
-def _validated(tree: Tree, mistakes: dict[str, None], reach: bool = False) -> Recipe | None:
+def _validated(tree: Tree, mistakes: dict[str, None], lookup: RecipeLookup | None = None) -> Recipe | None:
     try:
-        return recipe_of(tree, RecipeLookup(reach))
+        return recipe_of(tree, lookup or RecipeLookup(reach=False))
     except RecipeError as error:
         mistakes |= dict.fromkeys(str(error).splitlines())
         return None

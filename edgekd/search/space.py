@@ -51,12 +51,17 @@ class Dimension:
     @property
     def is_cut(self) -> bool:
         """Tell whether it says how much of the network is kept, so that quality falls and rises with it."""
-        return self.path[0] == "stages" and self.path[-1] in CUTS and isinstance(self.values, OpenRange)
+        return self._is_of_stage and self.path[-1] in CUTS and isinstance(self.values, OpenRange)
 
     @property
     def is_training(self) -> bool:
         """Tell whether it says how long a network is trained."""
-        return self.path[-1] in ("epochs", "step_epochs") and isinstance(self.values, OpenRange)
+        return self._is_of_stage and self.path[-1] in ("epochs", "step_epochs") and isinstance(self.values, OpenRange)
+
+    @property
+    def _is_of_stage(self) -> bool:
+        """Tell whether it is an option of a stage itself, not of a loss or a network with an option of that name."""
+        return self.path[0] == "stages" and self.path[-2:-1] == (stage_at(self.path),)
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,11 @@ class Space:
     def document(self, point: Point) -> str:
         """Return the recipe of ``point`` in full as YAML: ``edgekd run`` makes the same student of it."""
         return self.recipe(point).to_yaml()
+
+
+def stage_at(path: Loc) -> str | None:
+    """Return the name of the stage that ``path`` leads into, with the stage's index or without; None for another."""
+    return next((part for part in path[1:3] if isinstance(part, str)), None) if path[0] == "stages" else None
 
 
 def located(document: Any, path: Loc) -> Loc:

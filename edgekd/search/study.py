@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf
 
+from edgekd.records.candidate_figures import Figures
 from edgekd.search.arm_state import ArmState, TrialRecord, middle, rounded
 from edgekd.search.goal import Goal
 
@@ -116,6 +117,24 @@ class Study:
         return self._finish([best], reason)
 
     @property
+    def too_much(self) -> str | None:
+        """Return which bounds on costs no student keeps, and the nearest one's; None where one does, or costs lack."""
+        if any(arm.to_price() or arm.reach for arm in self.arms) or not self._possible:
+            return None
+        figures, bounds = self._nearest[2], self.goal.bounds
+        return "; ".join(
+            f"{name}: {bounds[name]:g} is asked for, and the nearest student is predicted at {value:.3g}"
+            for name, value in self.goal.bounded(figures).items()
+            if value > bounds[name]
+        )
+
+    def finish_out_of_reach(self) -> Finish:
+        """End where no student keeps the bounds on costs, with those that come nearest and were trained long."""
+        done = sorted((trial for arm in self._possible for trial in arm.points(arm.space.top)), key=self._excess)
+        reason = "no student that can be made is within the bounds on costs"
+        return Finish(done[:FINALISTS], None, reason, self.too_much)
+
+    @property
     def is_hopeless(self) -> bool:
         """Tell whether no arm is likely to keep the budget at its largest share, after its longest training so far."""
         alive = [arm for arm in self.arms if arm.reach and arm.name not in self.left]
@@ -142,22 +161,25 @@ class Study:
         return not arm.failure
 
     def _out_of_reach(self) -> Action:
-        possible = [arm for arm in self.arms if arm.priced and (arm.trained or not arm.failure)]
-        if not possible:
+        if not self._possible:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in self.left.items())
             return Finish((), None, "no student can be made", reasons)
-        nearest = min(possible, key=lambda arm: arm.least_excess)
-        share = min(nearest.priced, key=lambda share: self.goal.excess(nearest.priced[share]))
-        figures = nearest.priced[share]
-        too_much = "; ".join(
-            f"{name}: {self.goal.bounds[name]:g} is asked for, and the nearest student is predicted at {value:.3g}"
-            for name, value in self.goal.bounded(figures).items()
-            if value > self.goal.bounds[name]
-        )
-        done = sorted((trial for arm in possible for trial in arm.points(arm.space.top)), key=self._excess)
-        if not done or self._is_much_nearer(nearest, done[0]):
+        nearest, share, _ = self._nearest
+        finish = self.finish_out_of_reach()
+        if not finish.best or self._is_much_nearer(nearest, finish.best[0]):
             return TrainCandidate(nearest.name, share, nearest.space.top, nearest.chosen)
-        return Finish(done[:FINALISTS], None, "no student that can be made is within the bounds on costs", too_much)
+        return finish
+
+    @property
+    def _possible(self) -> list[ArmState]:
+        return [arm for arm in self.arms if arm.priced and (arm.trained or not arm.failure)]
+
+    @property
+    def _nearest(self) -> tuple[ArmState, float, Figures]:
+        """The arm, the share and the figures that exceed the bounds on costs by the least."""
+        arm = min(self._possible, key=lambda arm: arm.least_excess)
+        share = min(arm.priced, key=lambda share: self.goal.excess(arm.priced[share]))
+        return arm, share, arm.priced[share]
 
     def _is_much_nearer(self, arm: ArmState, trial: TrialRecord) -> bool:
         return not arm.points(arm.space.top) and arm.least_excess < CHEAPER * self._excess(trial)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from edgekd.cli.fit import fit as command
+from edgekd.cli.fit import verdict
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.recipe import load_recipe
 from edgekd.records.candidate_figures import Figures
@@ -316,7 +317,7 @@ def test_what_is_started_together_each_fits_in_the_time_that_is_left(
     search = driver._Search(space, folder, log, FunctionRunner(run, slots=2), 0.1, "")
     search.forecast = Forecast(0.0, {"small_cnn": (1.0, 3600.0)}, 1.0)
     studies = iter([steps, steps[1:]])
-    study = {"left": {}, "next": lambda: None, "is_hopeless": False}
+    study = {"left": {}, "next": lambda: None, "is_hopeless": False, "too_much": None}
     monkeypatch.setattr(search, "study", lambda: SimpleNamespace(**study, steps=lambda: next(studies)))
     assert search._search()[1] == driver.OUT_OF_TIME
     assert tried == ["prices"]
@@ -384,6 +385,49 @@ def test_what_nothing_can_meet_is_said(open_recipe: Callable[..., Space], tmp_pa
     assert result.finish.unreachable and "with -50 points allowed" in result.finish.unreachable
     costs = fit(open_recipe("budget.size_ratio=0.001", "budget.accuracy_drop=1"), tmp_path / "costs")
     assert costs.finish.unreachable and "the nearest student is predicted at 0.1" in costs.finish.unreachable
+
+
+def test_costs_out_of_reach_are_said_at_once_and_end_it_before_half_of_the_time(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the forecast the nearest student takes 19 s to train: more than half of 36 s, and little of an hour."""
+    space, said = open_recipe("budget.size_ratio=0.001", "budget.accuracy_drop=1"), []
+    monkeypatch.setattr(driver.logger, "warning", lambda text: said.append((text, FormulaWorker.jobs.count("run"))))
+    short = fit(space, tmp_path / "short", hours=0.01)
+    why = "size_ratio: 0.001 is asked for, and the nearest student is predicted at 0.1"
+    assert short.finish.unreachable == why and not short.is_untried
+    assert (short.report, short.summary["candidates"]) == (None, 0)
+    assert verdict(short) == f"Budget not met: {why}"
+    long = fit(space, tmp_path / "long", hours=1)
+    assert long.finish.unreachable == why and long.summary["candidates"] == 1
+    # Before the nearest one is measured.
+    assert said == [(f"the budget is out of reach: {why}", 0)] * 2
+
+
+def test_the_least_energy_wins_where_it_is_made_best(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slowest of those that could win takes the least energy."""
+    space, folder, asked = replace(open_recipe(), source={"objective": "energy"}), tmp_path / "fit", []
+    search = driver._Search(space, folder, StudyLog(tmp_path / "journal.jsonl"), FormulaWorker(folder), None, "")
+    finish = Finish([TrialRecord(number, "resnet8", 0.5, 1) for number in (1, 2, 3)], 0.9, "over")
+    names = [str(folder / f"trials/{number:03d}") for number in (1, 2, 3)]
+    energies: list[float | None] = [0.5, None, 0.2]
+
+    def run(job: str, **fields: Any) -> dict[str, Any]:
+        asked.append(job)
+        times = zip(names, (0.1, 0.2, 0.3), energies, strict=True)
+        return {"result": {name: {"ratio": each, "valid": True, "energy": energy} for name, each, energy in times}}
+
+    monkeypatch.setattr(search.runner, "run", run)
+    said: list[str] = []
+    monkeypatch.setattr(measured_times.logger, "warning", said.append)
+    assert search.goal.is_cost and search.goal.is_timed
+    assert [search._fastest(finish).number for _ in range(2)] == [3, 3]
+    # What was measured is not measured again, and what has none does not win.
+    assert asked == ["time"] and said == ["of trials 2 no energy was measured, and they do not win by it"]
+    [entry] = search.log.of("timed")
+    assert (entry["ratios"], entry["energies"]) == ([0.1, 0.2, 0.3], energies)
 
 
 def test_another_search_in_the_folder_is_refused(open_recipe: Callable[..., Space], tmp_path: Path) -> None:

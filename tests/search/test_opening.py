@@ -1,14 +1,18 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from edgekd.errors import RecipeError
+from edgekd.options import Target
 from edgekd.recipe.load import load_recipe
 from edgekd.recipe.open_fields import OpenRange
-from edgekd.search.opening import open_space
-from edgekd.search.space import ARM
+from edgekd.recipe.tree import Loc
+from edgekd.search.opening import _why_no_energy, open_space
+from edgekd.search.space import ARM, Dimension
 from tests.recipe.test_load import FITTED, ROOT
 
 HEAD = """\
@@ -139,8 +143,105 @@ def test_what_no_search_does_is_refused_with_its_line(write: Write) -> None:
     masks = HEAD.replace("data:", "task: segmentation\ndata:", 1).replace("budget: {accuracy_drop: 1.0}\n", "")
     with pytest.raises(RecipeError, match="budget.drop.mdice: a search keeps the drop of miou alone"):
         open_space(write(masks + "budget: {drop: {miou: 1, mdice: 1}}\n"))
-    with pytest.raises(RecipeError, match="objective: a search makes latency, size or miou best, not mdice"):
+    with pytest.raises(RecipeError, match="objective: a search makes latency, size, energy or miou best, not mdice"):
         open_space(write(masks + "objective: mdice\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "student: {model: small_cnn, args: {width: {search: [8, 16]}}}\nstages: [distill]\n",
+            "r.yaml:5: student.args.width: no search varies it; write one value, or a choice",
+        ),
+        (
+            "stages: [prune: {macs: {search: [0.2, 0.9]}, round_to: {search: [1, 8]}}]\n",
+            "r.yaml:5: stages.prune.round_to: no search varies it; write one value, or a choice",
+        ),
+        (
+            "stages: [prune: {accuracy_drop: 1.0, epochs: {search: [1, 4]}}]\n",
+            "r.yaml:5: stages.0.prune.accuracy_drop: a search knows what a cut costs before any training, and how far "
+            "this one goes is found by training; open a share, e.g. macs: {search: [0.2, 0.9]}",
+        ),
+        (
+            "stages: [prune: {drop: {choice: [1.0, 2.0]}}]\n",
+            "r.yaml:5: stages.0.prune.drop: a search knows what a cut costs before any training, and how far "
+            "this one goes is found by training; open a share, e.g. macs: {search: [0.2, 0.9]}",
+        ),
+        (
+            "objective: energy\n",
+            "r.yaml:5: objective: the energy of an inference is measured in TensorRT on a Jetson, and not in ONNX "
+            "Runtime on cpu; make latency or size best",
+        ),
+        (
+            "targets: [{device: pi, architecture: arm}]\n",
+            "r.yaml:5: targets: a search promises what was measured, and nothing is on pi: pi is not in the device "
+            "registry; 'edgekd devices add pi --ssh user@host' adds it; or add {device: cpu}, on which the budget is "
+            "judged then",
+        ),
+    ],
+)
+def test_what_no_search_can_know_is_refused_with_its_line(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
+    with pytest.raises(RecipeError) as error:
+        open_space(write(HEAD + text))
+    assert str(error.value) == message
+
+
+def test_the_energy_of_a_board_needs_a_sensor_of_all_its_power() -> None:
+    target = Target(device="orin", runtime="tensorrt")
+    boards: dict[str, Any] = {"orin": SimpleNamespace(rails=("VDD_CPU_GPU_CV", "VDD_IN", "VDD_SOC"))}
+    assert _why_no_energy(target, boards) is None
+    boards["orin"].rails = ("VDD_SOC",)
+    assert _why_no_energy(target, boards) == "no sensor of orin has the power of the whole module (its rails: VDD_SOC)"
+    assert str(_why_no_energy(target, {})).endswith("and not in TensorRT on orin")
+
+
+def test_students_have_names_of_their_own(write: Write) -> None:
+    """Two checkpoints of one network; and names that the recipe gives."""
+    for name in ("a.pt", "b.pt"):
+        Path(name).touch()
+    both = [f"{{model: resnet8, checkpoint: {name}}}" for name in ("a.pt", "b.pt")]
+    for choice, names in (
+        (f"[{', '.join(both)}]", ["resnet8 from its checkpoint", "resnet8 from its checkpoint (2)"]),
+        (f"{{ours: {both[0]}, theirs: {both[1]}}}", ["ours", "theirs"]),
+    ):
+        stages = "stages: [distill: {epochs: {search: [2, 8]}}]\n"
+        space = open_space(write(f"{HEAD}student: {{choice: {choice}}}\n{stages}"))
+        assert [arm.name for arm in space.arms] == names
+        students = [space.recipe({ARM: name}).student for name in names]
+        assert [each and each.checkpoint and each.checkpoint.name for each in students] == ["a.pt", "b.pt"]
+
+
+def test_a_student_with_an_open_network_learns_first(write: Write) -> None:
+    space = open_space(write(f"{HEAD}student: {{model: {{choice: [resnet8, small_cnn]}}}}\n"))
+    ways = [f"student{way}: model {name}" for way in ("", " by widths") for name in ("resnet8", "small_cnn")]
+    assert [arm.name for arm in space.arms] == ways
+    assert {space.recipe({ARM: arm.name}).stages[0].name for arm in space.arms} == {"distill"}
+
+
+def test_a_family_is_tried_by_the_stages_that_can_begin_with_it(write: Write) -> None:
+    cut = "[prune: {macs: {search: [0.4, 0.9]}}, quantize]"
+    space = open_space(write(f"{HEAD}stages: {{choice: {{learned: [distill, quantize], cut: {cut}}}}}\n"))
+    members = [f"resnet8 width {width}: learned" for width in (32, 16, 8)]
+    assert [arm.name for arm in space.arms] == ["teacher: learned", "teacher: cut", *members]
+
+
+def test_a_cut_and_a_training_are_options_of_a_stage_itself() -> None:
+    """A loss or a network may have options of their names."""
+    paths: tuple[Loc, ...] = (
+        ("stages", 1, "prune", "macs"),
+        ("stages", "prune", "step_epochs"),
+        ("stages", "distill", "options", "size"),
+        ("stages", 0, "distill", "also", 0, "options", "epochs"),
+        ("student", "args", "epochs"),
+        ("student", "args", "depth"),
+    )
+    found = [Dimension(path, OpenRange(1, 2)) for path in paths]
+    assert [each.is_cut for each in found] == [True, *[False] * 5]
+    assert [each.is_training for each in found] == [False, True, *[False] * 4]
 
 
 def test_what_changes_costs_is_a_kind_of_its_own(write: Write) -> None:
@@ -153,6 +254,8 @@ def test_what_changes_costs_is_a_kind_of_its_own(write: Write) -> None:
     ]
     assert {each.name for each in space.dimensions} == {"stages.distill.method", "stages.distill.epochs"}
     assert not any(each.is_training for each in space.dimensions)
+    scope = open_space(write(f"{HEAD}stages: [prune: {{macs: 0.5, scope: {{choice: [paths, layer]}}}}]\n"))
+    assert [arm.name for arm in scope.arms] == ["teacher: scope paths", "teacher: scope layer"]
 
 
 def test_nothing_open_is_a_recipe_for_run(write: Write) -> None:

@@ -18,6 +18,7 @@ class Factorize(Stage):
     name: ClassVar[str] = "factorize"
     product: ClassVar[str] = "factorized"
     shrinks: ClassVar[bool] = True
+    reshapes: ClassVar[frozenset[str]] = frozenset({"methods", "round_to", "ignore"})
     described: ClassVar[frozenset[str]] = frozenset({"factorized", "left_whole", "kept", "energy"})
 
     epochs: int = Field(default=5, ge=0, description="passes over the training samples after the factorisation")

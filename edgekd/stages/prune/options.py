@@ -26,6 +26,7 @@ class Prune(Stage):
     version: ClassVar[int] = 6
     compares_with_teacher: ClassVar[bool] = True
     shrinks: ClassVar[bool] = True
+    reshapes: ClassVar[frozenset[str]] = frozenset({"scope", "round_to", "max_ratio", "ignore"})
     described: ClassVar[frozenset[str]] = frozenset({"cuts", "kept", "sensitivity", "floor"})
     newer: ClassVar[frozenset[str]] = Stage.newer | {"drop"}
 
