@@ -15,8 +15,9 @@ import torch
 
 from edgekd.artifact import tensors_of
 from edgekd.artifact_cache import METRICS
-from edgekd.bench import fingerprint
+from edgekd.bench import Plan, Workload, fingerprint
 from edgekd.data import DataSet, load_data
+from edgekd.devices.registry import LOCAL, devices
 from edgekd.devices.targets import resolve_target
 from edgekd.files import canonical_json, sha256, write_json, write_text
 from edgekd.models import count_macs, count_parameters
@@ -50,6 +51,8 @@ EXPORTED = f"exports/*-validation-*/{METRICS}"
 # How many standard errors a two-sided interval of 95 % is wide.
 WIDTH = 2 * 1.959964
 FLOAT32 = "float32"
+# Of a file whose kernels have no times.
+SECONDS = 1.0
 
 
 class ScoredFile:
@@ -247,13 +250,23 @@ def _deployed_costs(last: ScoredFile, target: Target, twin: Path | None) -> _Cos
 def predicted_ms(file: Path, precision: str, target: Target) -> float | None:
     """Return the milliseconds of all kernels in one inference on ``target``, or None where nothing can be timed there.
 
-    They are at the speed of the table of layer times, so that files compare that were timed at different moments.
+    They are at the speed of the table of layer times, so that files compare that were timed at different moments. Where
+    a runtime on a device has no times of kernels, the file itself is timed there.
     """
     if not can_be_timed(target):
-        return None
+        return _measured_ms(file, target)
     with resolve_target(target.device) as place:
         table = LatencyTable(
             "int8" if precision == "int8" else FLOAT32, target.threads, target=place, runtime=target.runtime
         )
         table.measure([REFERENCE])
         return network_ms(file, table)
+
+
+def _measured_ms(file: Path, target: Target) -> float | None:
+    if target.device in LOCAL or target.device not in devices():
+        return None
+    plan = Plan({file.name: Workload(str(file), target.runtime)}, None, target.threads, seconds=SECONDS, launches=1)
+    with resolve_target(target.device) as place:
+        [record] = place.latency(plan).values()
+    return (record.cost_ms or record.latency_ms).p50

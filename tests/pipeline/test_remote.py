@@ -21,6 +21,7 @@ from edgekd.errors import DeviceError
 from edgekd.files import sha256_file
 from edgekd.gate.files import keep_files
 from edgekd.gate.subject import load_subject, subject_of
+from edgekd.pipeline.candidate import predicted_ms
 from edgekd.pipeline.chunks import chunks
 from edgekd.pipeline.evaluate import ExportNode
 from edgekd.pipeline.node import NodeCache
@@ -30,10 +31,12 @@ from edgekd.pipeline.run import run
 from edgekd.preprocess import Preprocess
 from edgekd.recipe import Target, load_recipe
 from edgekd.tasks.multilabel import Multilabel
+from tests.bench.conftest import write_model
 from tests.bundle.models import named_samples, picture_and_tokens, vector_model
 from tests.devices import odd_runtime
 from tests.devices.conftest import sshd as sshd
 from tests.devices.fake_jetson import MW, FakeJetson
+from tests.devices.fake_trtexec import MS_PER_KB
 from tests.devices.server import Server
 from tests.needs import needs
 from tests.toy import RECIPE, SHORT, blank_pictures, brief_measurements, fixed_times, run_stages, write_recipe
@@ -113,6 +116,13 @@ def test_the_bundle_has_a_file_for_every_device(finished):
 def test_the_energy_of_a_jetson_is_in_the_report(finished):
     row = rows_on(finished[1], "orin", "tensorrt")["teacher"]
     assert row.energy_mj == pytest.approx(MW / 1000 * row.latency_ms.p50, rel=0.01)
+
+
+def test_what_a_search_asks_for_is_timed_on_a_board_whose_kernels_have_no_times(registry, tmp_path):
+    file = write_model(tmp_path / "model.onnx", width=64)
+    found = predicted_ms(file, "int8", Target(device="orin", runtime="tensorrt"))
+    assert found == pytest.approx(MS_PER_KB * file.stat().st_size / 1000)
+    assert predicted_ms(file, "int8", Target(device="elsewhere", runtime="tensorrt")) is None
 
 
 def test_the_budget_is_judged_on_the_first_target(finished):
