@@ -1,4 +1,4 @@
-"""One distillation in the four ways that ``distill_throughput.py`` compares, each in a process of its own.
+"""One distillation in the ways that ``distill_throughput.py`` compares, each in a process of its own.
 
     python distill_contenders.py SETUP.json CONTENDER train|pace|fill|profile
 
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, repeat
 from pathlib import Path
@@ -29,7 +29,7 @@ from torchvision.datasets import ImageFolder
 from edgekd.data import DataSet
 from edgekd.data.sources import SOURCES
 from edgekd.data.views import Views
-from edgekd.distill import KD, Distillation
+from edgekd.distill import KD, Distillation, fuse_teacher
 from edgekd.distill.cache import TeacherCache
 from edgekd.errors import EdgekdError
 from edgekd.files import write_json
@@ -37,10 +37,12 @@ from edgekd.models import build
 from edgekd.preprocess import Preprocess
 from edgekd.recipe import Data, Train
 from edgekd.registry import Registry
+from edgekd.stages.int8_teacher import int8_teacher
 from edgekd.tasks.classification import Classification
-from edgekd.train import FitOptions, fit, logits_of
+from edgekd.train import FitOptions, fit, logits_of, predictions_of
 
 TEXTBOOK, TORCHDISTILL, LIVE, CACHED = "textbook", "torchdistill", "edgekd live", "edgekd cached"
+FUSED, INT8 = "edgekd live, fused", "edgekd live, int8"
 TEACHER, STUDENT, SHAPE, CLASSES = "teacher.pt", "student.pt", (3, 32, 32), 10
 TEMPERATURE, HARD_WEIGHT, MOMENTUM, WEIGHT_DECAY = 4.0, 0.1, 0.9, 5e-4
 # As PyTorch's own CIFAR-10 tutorial has it.
@@ -191,6 +193,19 @@ def torchdistill_config(setup: Setup, steps: int) -> dict[str, Any]:
 @CONTENDERS.register(LIVE)
 def edgekd_live(setup: Setup, pause: Pause) -> nn.Module:
     return edgekd(setup, pause, setup.network(TEACHER), None)
+
+
+@CONTENDERS.register(FUSED)
+def edgekd_fused(setup: Setup, pause: Pause) -> nn.Module:
+    return edgekd(setup, pause, fuse_teacher(setup.network(TEACHER), SHAPE), None)
+
+
+@CONTENDERS.register(INT8)
+def edgekd_int8(setup: Setup, pause: Pause) -> nn.Module:
+    """As ``quantize_teacher`` does it; the training images stand for the validation samples that there are not."""
+    teacher, data = setup.network(TEACHER).eval(), replace(setup.data, validation=setup.data.train)
+    found = int8_teacher(teacher, data, SHAPE, predictions_of(teacher, data, data.validation))
+    return edgekd(setup, pause, fuse_teacher(teacher, SHAPE) if found is None else found, None)
 
 
 @CONTENDERS.register(CACHED)

@@ -41,11 +41,12 @@ def labels(record: Record) -> str:
 
 def throughput(record: Record) -> str:
     def cells(name: str) -> list[str]:
-        about, accuracy = record["speed"][name], record["rows"][name]["accuracy"]
+        about, row = record["speed"][name], record["rows"].get(name)
         over = (
             "{ratio:.2f} ({ci95[0]:.2f}–{ci95[1]:.2f})".format(**about["over"][TEXTBOOK]) if "over" in about else ABSENT
         )
-        return [name, f"{about['images_per_second']:.0f}", over, f"{accuracy['percent']:.1f} ± {accuracy['sd']:.1f}"]
+        accuracy = "{percent:.1f} ± {sd:.1f}".format(**row["accuracy"]) if row else ABSENT
+        return [name, f"{about['images_per_second']:.0f}", over, accuracy]
 
     heads = ["Loop", "images/s", f"over {TEXTBOOK}", "accuracy %"]
     return markdown(heads, map(cells, record["speed"]))

@@ -15,6 +15,7 @@ from typing_extensions import TypeVar
 from edgekd.artifact import Artifact, capture
 from edgekd.data import DataSet
 from edgekd.distill.ensemble import Ensemble, EnsembleOptions
+from edgekd.distill.objective import Term
 from edgekd.files import sha256
 from edgekd.spec import Spec
 from edgekd.stages.deployment import Deployment, Precisions
@@ -144,8 +145,22 @@ class Job(Generic[StageT, NeedsT]):
             return TaskLoss(self.data.task, stage.label_smoothing)
         task = self.data.task
         terms = terms_of(stage, network, self.teacher, self.spec.inputs, len(self.data.train), task)
-        teacher = running_teacher(stage, self.teacher, terms, self.spec.inputs)
-        return distillation(stage, teacher, terms, task)
+        return distillation(stage, self.running_teacher(terms), terms, task)
+
+    def running_teacher(self, terms: list[Term]) -> nn.Module:
+        """Return the teacher as the stage runs it in a training with the losses ``terms``."""
+        teacher, inputs = self.teacher, self.spec.inputs
+        assert teacher is not None
+
+        def in_int8() -> nn.Module | None:
+            # Quantisation takes seconds to import.
+            from edgekd.stages.int8_teacher import int8_teacher
+
+            predictions = self.teacher_predictions
+            assert predictions is not None
+            return int8_teacher(teacher, self.data, inputs, predictions)
+
+        return running_teacher(self.stage, teacher, terms, inputs, in_int8)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The objective of a stage, from its section of the recipe."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from torch import nn
@@ -49,14 +50,25 @@ def terms_of(
     )
 
 
-def running_teacher(section: Stage, teacher: nn.Module, terms: list[Term], input_shape: Shape | Signature) -> nn.Module:
-    """Return the teacher as the stage runs it: fused where ``fuse_teacher`` says so and no loss compares its layers."""
-    if not section.fuse_teacher:
+def running_teacher(
+    section: Stage,
+    teacher: nn.Module,
+    terms: list[Term],
+    input_shape: Shape | Signature,
+    in_int8: Callable[[], nn.Module | None] = lambda: None,
+) -> nn.Module:
+    """Return the teacher as the stage runs it: fused or in int8 where it says so and no loss compares its layers.
+
+    Args:
+        in_int8: gives it in int8, or None where it must stay in float.
+    """
+    if not (section.fuse_teacher or section.quantize_teacher):
         return teacher
     if any(term.pairs for term in terms):
         logger.info("the teacher is not fused: a loss compares features of its layers")
         return teacher
-    return fuse_teacher(teacher, input_shape)
+    found = in_int8() if section.quantize_teacher else None
+    return fuse_teacher(teacher, input_shape) if found is None else found
 
 
 def between_generations(section: Distill) -> Distill:

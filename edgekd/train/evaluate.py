@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,7 @@ def predictions_of(network: nn.Module, data: DataSet, samples: Samples) -> Tenso
 def _batches_of_outputs(
     network: nn.Module, data: DataSet, samples: Samples, batch_size: int | None = None
 ) -> Iterator[dict[str, Tensor]]:
-    device, wanted = next(network.parameters()).device, data.task.output_shapes
+    device, wanted = next(chain(network.parameters(), network.buffers())).device, data.task.output_shapes
     with training():
         for raw, _ in in_order(samples, batch_size or data.batch_size):
             with ieee_float32():

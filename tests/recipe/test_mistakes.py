@@ -266,7 +266,7 @@ TASK_NAMES = " or ".join(map(repr, TASKS))
             "- distill",
             "- distill: 3",
             "r.yaml:6: stages.0.distill: expected a section with the keys method, weight, weight_schedule, options, "
-            "standardize and 25 others ('edgekd recipe schema' lists all), got 3",
+            "standardize and 26 others ('edgekd recipe schema' lists all), got 3",
         ),
         (
             "stages:\n  - distill\n  - prune: {macs: 0.5}",

@@ -13,7 +13,7 @@ from edgekd.errors import TrainingError
 from edgekd.stages.checkpoints import StageCheckpoints
 from edgekd.stages.distill.options import Distill
 from edgekd.stages.job import Job, Result, Training, Trial
-from edgekd.stages.objective import between_generations, distillation, running_teacher, terms_of
+from edgekd.stages.objective import between_generations, distillation, terms_of
 from edgekd.train import distributed
 from edgekd.train.device import make_fabric, trains_channels_last
 from edgekd.train.history import History, history_from_json, history_to_json
@@ -75,7 +75,7 @@ def on_views(job: Job[Distill], network: nn.Module, training: Training) -> Train
     terms = terms_of(section, network, job.teacher, job.spec.inputs, len(data.train), data.task)
     # Without augmentations all views are the same image.
     views = Views((section.views or 1) if data.augment else 1, job.seed)
-    live = running_teacher(section, job.teacher, terms, job.spec.inputs)
+    live = job.running_teacher(terms)
     teacher: nn.Module | TeacherCache = live
     if section.cache:
         layers = [path for term in terms for _, path in term.pairs]
