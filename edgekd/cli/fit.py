@@ -93,10 +93,10 @@ def on_validation(found: "JsonObject") -> str:
 
 def verdict(result: "FitResult") -> str:
     """Return the last line: whether the budget is met, and what would have to give where it is not."""
-    from edgekd.report.verdict import lines
+    from edgekd.report.verdict import NO_BUDGET, lines
 
     if result.met:
-        return "Budget met"
+        return "Budget met" if result.report and result.report.budget else NO_BUDGET
     reason = f": {result.finish.unreachable}" if result.finish.unreachable else ""
     if result.report is None:
         return f"Budget not met{reason}"

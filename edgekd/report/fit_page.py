@@ -11,7 +11,7 @@ from edgekd.report.fit_plots import FEWEST, fit_pictures, outcome
 from edgekd.report.fit_record import WINNER_RECIPE, FitRecord, SearchCandidate, read_fit
 from edgekd.report.html import page
 from edgekd.report.load import WINNER, readable
-from edgekd.report.verdict import lines
+from edgekd.report.verdict import NO_BUDGET, lines
 
 PAGE = "report.html"
 
@@ -76,6 +76,8 @@ def fit_headline(fit: FitRecord) -> str:
         return f"{len(fit.trials)} points of a grid, {len(fit.front)} of them on the front"
     if _is_untried(fit):
         return "Nothing was trained; the same command goes on with more time"
+    if not fit.budget.promises:
+        return NO_BUDGET
     return "Budget met" if fit.summary.get("met") else "Budget not met"
 
 
@@ -85,7 +87,7 @@ def _is_untried(fit: FitRecord) -> bool:
 
 def fit_verdict(fit: FitRecord) -> str:
     """Return the page's class for the headline."""
-    if not fit.summary or fit.summary.get("sweep") or _is_untried(fit):
+    if not fit.summary or fit.summary.get("sweep") or _is_untried(fit) or not fit.budget.promises:
         return "none"
     return "met" if fit.summary.get("met") else "unmet"
 
@@ -138,11 +140,16 @@ def trial_columns(fit: FitRecord) -> list[Column]:
         *chosen,
         Column("Training", training),
         Column(fit.cost_name.capitalize(), lambda trial: percent(fit.cost(trial)) if trial.figures else ABSENT),
+        *[_measured(name, found) for name, found in fit.measured.items()],
         Column(fit.metric.heading, lambda trial: fit.metric.shown(trial.figures.value if trial.figures else None)),
         Column("To the teacher", change),
         Column("Seconds", lambda trial: significant(trial.seconds)),
         Column("Outcome", lambda trial: outcome(fit, trial), number=False),
     ]
+
+
+def _measured(name: str, found: Mapping[int, float]) -> Column:
+    return Column(f"Measured {name}", lambda trial: percent(found.get(trial.number)))
 
 
 def _choice(name: str) -> Column:

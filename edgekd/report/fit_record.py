@@ -1,7 +1,7 @@
 """The record of a search, read from its folder: what was tried in which order, and what came of it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from edgekd.errors import EdgekdError
 from edgekd.files import read_content, read_object
 from edgekd.options import Budget
 from edgekd.records.candidate_figures import Figures
-from edgekd.report.candidate_cost import SIZE, cost_between, cost_ratio, is_timed
+from edgekd.report.candidate_cost import ENERGY, LATENCY, SIZE, cost_between, cost_ratio, is_timed
 from edgekd.report.load import NAME, WINNER, load_report
 from edgekd.report.pareto import front
 from edgekd.report.schema import Report
@@ -21,6 +21,8 @@ from edgekd.tasks.registry import DEFAULT, TASKS
 
 JOURNAL, SUMMARY, WINNER_RECIPE, ANY_RECIPE = "journal.jsonl", "fit.json", "winner.yaml", "forecast.yaml"
 FIRST_RECIPE = "trials/001.yaml"
+# Of the teacher's, by the names that events have for them.
+MEASURED = {LATENCY: "ratios", ENERGY: "energies"}
 # Of standard errors: a 95 % interval.
 REACH = 1.96
 
@@ -60,6 +62,7 @@ class FitRecord:
         levels: the number of lengths of training of each kind of student, in the order of the space.
         priced, trials: oldest first.
         left: why kinds of students were not followed any more.
+        measured: what was measured of trials that could win, over the teacher's: ``latency`` or ``energy``, by number.
         summary: ``fit.json``, empty before the search has ended.
         recipe: of the winner, as YAML; empty where there is none.
         report: of the winner's run.
@@ -76,6 +79,7 @@ class FitRecord:
     summary: JsonObject
     recipe: str = ""
     report: Report | None = None
+    measured: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
     @property
     def winner(self) -> SearchCandidate | None:
@@ -171,7 +175,14 @@ def read_fit(folder: Path) -> FitRecord:
         summary=read_object(summary, "the same 'edgekd fit' writes it again") if summary.is_file() else {},
         recipe=(folder / WINNER_RECIPE).read_text() if (folder / WINNER_RECIPE).is_file() else "",
         report=load_report(winner) if (winner / NAME).is_file() else None,
+        measured={name: found for name in MEASURED if (found := _measured(events, MEASURED[name]))},
     )
+
+
+def _measured(events: Sequence[JsonObject], name: str) -> dict[int, float]:
+    known = [each for each in events if each["event"] == "timed" and name in each]
+    pairs = (pair for each in known for pair in zip(each["trials"], each[name], strict=True))
+    return {number: value for number, value in pairs if value is not None}
 
 
 def _events(path: Path) -> list[JsonObject]:

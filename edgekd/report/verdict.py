@@ -20,6 +20,7 @@ from edgekd.report.deployed import is_teacher, network_rows
 from edgekd.report.schema import Check, Note, Report, Row
 
 MOST_OF_A_CODE = 5
+NO_BUDGET = "No budget set"
 # Checks of ratios to the teacher's figure, in the words that the tables have for them.
 RATIOS = {"latency_ratio": ("faster", "slower"), "size_ratio": ("smaller", "larger")}
 # Times a bound that are no longer said in percent.
@@ -63,7 +64,7 @@ class Line(NamedTuple):
 
 def headline(report: Report) -> str:
     if report.budget is None or not report.budget.checks:
-        return "No budget set"
+        return NO_BUDGET
     failed = sum(not check.met for check in report.budget.checks)
     if not failed:
         return "Budget met"

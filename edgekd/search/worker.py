@@ -5,6 +5,7 @@ started it, whose end it sees as the end of its input.
 """
 
 import json
+import math
 import os
 import sys
 import threading
@@ -15,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from edgekd.data import load_data
-from edgekd.errors import DisturbedError, EdgekdError, UnavailableError, first_line
+from edgekd.errors import DisturbedError, EdgekdError, ModelError, UnavailableError, first_line
 from edgekd.log import show_logs
 from edgekd.pipeline.candidate import try_recipe
 from edgekd.pipeline.folder import wait_until_left
@@ -31,11 +32,19 @@ OF_THE_MOMENT = (UnavailableError, DisturbedError)
 
 
 def try_candidate(job: JsonObject) -> JsonObject:
-    """Train the recipe of ``job`` and score it on the validation samples."""
+    """Train the recipe of ``job`` and score it on the validation samples.
+
+    Raises:
+        ModelError: a figure is no finite number: nothing can be decided by it.
+    """
     recipe, folder = load_recipe(Path(job["recipe"])), Path(job["folder"])
     cache, known, earlier = Path(job["cache"]), job["teacher_ms"], [Path(each) for each in job.get("earlier", ())]
     timed, filed = job["timed"], job["filed"]
-    return try_recipe(recipe, folder, cache, timed=timed, filed=filed, teacher_ms=known, earlier=earlier).to_json()
+    found = try_recipe(recipe, folder, cache, timed=timed, filed=filed, teacher_ms=known, earlier=earlier)
+    for name, value in found.to_json().items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ModelError(f"its {name} on {found.n} validation samples is {value}: more of them may help")
+    return found.to_json()
 
 
 def run_winner(job: JsonObject) -> JsonObject:

@@ -50,6 +50,8 @@ def events() -> list[dict[str, Any]]:
     return [
         {"event": "begin", "schema_version": 1, "key": "0", "objective": "latency", "arms": arms},
         *priced, *trials, failed,
+        {"event": "timed", "trials": [6, 7], "ratios": [0.21, None], "ms": [0.4, None], "factors": [[1.2, 1.2], None]},
+        {"event": "timed", "trials": [7], "ratios": [0.14], "energies": [0.3], "ms": [0.3], "factors": [None]},
         {"event": "left", "arm": names[2], "reason": "its training failed: loss is NaN"},
         {"event": "end", "how": "done", "met": True, "trial": 6},
     ]  # fmt: skip

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from edgekd.errors import EdgekdError
-from edgekd.report.fit_page import facts, render_fit, render_fit_markdown, without_folders, write_fit_page
+from edgekd.options import Budget
+from edgekd.report.fit_page import (
+    facts,
+    fit_headline,
+    fit_verdict,
+    render_fit,
+    render_fit_markdown,
+    without_folders,
+    write_fit_page,
+)
 from edgekd.report.fit_plots import coordinate_columns, front_alt, importances
 from edgekd.report.fit_record import SearchCandidate, is_fit, read_fit
 
@@ -31,6 +40,13 @@ def test_what_a_search_came_to_is_read_from_its_folder(folder: Path) -> None:
     shares = importances(fit)
     assert sum(shares.values()) == pytest.approx(1)
     assert set(shares) == {"kind", "kept", "training"}
+    assert fit.measured == {"latency": {6: 0.21, 7: 0.14}, "energy": {7: 0.3}}
+
+
+def test_without_bounds_there_is_no_budget_to_be_met(folder: Path) -> None:
+    free = replace(read_fit(folder), budget=Budget())
+    assert (fit_headline(free), fit_verdict(free)) == ("No budget set", "none")
+    assert fit_headline(read_fit(folder)) == "Budget met"
 
 
 def test_the_page_has_every_trial_and_the_recipe_in_full(folder: Path) -> None:
@@ -39,6 +55,7 @@ def test_the_page_has_every_trial_and_the_recipe_in_full(folder: Path) -> None:
     assert "resnet8 width 16 &lt;b&gt;" in page and "<b>" not in page
     assert "budget: {accuracy_drop: 1.0, latency_ratio: 0.5}" in page
     assert page.count("<figure>") == 3
+    assert "Measured latency" in page and "Measured energy" in page
     text = render_fit_markdown(read_fit(folder))
     assert text.count("\n|") == 2 + 9
 

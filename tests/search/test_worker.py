@@ -16,11 +16,13 @@ from edgekd.errors import DeviceError, DisturbedError, ModelError
 from edgekd.pipeline import folder as run_folder
 from edgekd.pipeline import resolve
 from edgekd.prune.latency.readings import fast_mean
+from edgekd.records.candidate_figures import Figures
 from edgekd.scratch import hold
 from edgekd.search import step_times, worker
 from edgekd.search.space import Arm, Space
 from edgekd.train import loop
 from tests.recipe.conftest import SMALL
+from tests.report.search import figures
 
 
 @pytest.fixture
@@ -48,6 +50,16 @@ def test_a_job_waits_for_what_a_lost_node_left(job: dict[str, Any], monkeypatch:
         assert waits.wait(10) and not done.is_set()
     thread.join(10)
     assert done.is_set()
+
+
+def test_a_figure_that_is_no_number_is_the_candidate_s_failure(
+    job: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record holds finite numbers alone, and one that is none would end the search."""
+    found = Figures.from_json({**figures(0.01, 0.5), "drop": float("nan")})
+    monkeypatch.setattr(worker, "try_recipe", lambda *_, **__: found)
+    message = "its drop on 360 validation samples is nan: more of them may help"
+    assert worker.carry_out(job)["error"] == message
 
 
 def test_a_reason_is_without_its_place_in_the_candidate_s_recipe(
