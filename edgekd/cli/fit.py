@@ -85,10 +85,11 @@ def on_validation(found: "JsonObject") -> str:
     metric = metric_named(found["metric"])
     shown = Goal(metric.name, scale=metric.scale, unit=metric.unit_of_differences).shown
     words = f"{found['n']} validation samples: a drop of {shown(found['drop'], found['error'])}"
-    if "corrected_drop" not in found:
+    if "corrected_drop" in found:
+        words += f"; {shown(found['corrected_drop'], found['corrected_error'])} by the curve through all of its kind"
+    if "assurance" not in found:
         return words
-    rest = f"{shown(found['corrected_drop'], found['corrected_error'])} by the curve through all of its kind"
-    return f"{words}; {rest}, which keeps the budget with a probability of {found['assurance']:.0%}"
+    return f"{words}, which keeps the budget with a probability of {found['assurance']:.0%}"
 
 
 def verdict(result: "FitResult") -> str:

@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from edgekd.artifact import tensors_of
 from edgekd.artifact_cache import METRICS
@@ -39,7 +40,7 @@ from edgekd.recipe import Recipe, Target
 from edgekd.records.candidate_figures import Figures
 from edgekd.stages.network import build_spec, float_twin, quantization_of, restore
 from edgekd.stages.targets import can_be_timed, file_profile, is_here
-from edgekd.tasks.compare import compare
+from edgekd.tasks.compare import MetricDifference, compare
 from edgekd.tasks.metric import Correct, Evidence
 from edgekd.train import Epoch, predictions_of
 from edgekd.train.evaluate import evidence_of
@@ -80,10 +81,14 @@ class ScoredFile:
             return None
         return self._twin
 
+    @cached_property
+    def rows(self) -> Tensor:
+        """Return what it predicts for the validation samples, (N, ...)."""
+        return torch.from_numpy(np.load(self.folder / PREDICTIONS, allow_pickle=False))
+
     def evidence(self, data: DataSet) -> Evidence:
         """Return the evidence for the task's first metric on the validation samples."""
-        rows = np.load(self.folder / PREDICTIONS, allow_pickle=False)
-        return evidence_of(torch.from_numpy(rows), data, data.validation)
+        return evidence_of(self.rows, data, data.validation)
 
 
 @dataclass(frozen=True)
@@ -175,13 +180,12 @@ def try_recipe(
         nodes, target = NodeCache(folder, cache), judged_target(plan_targets(recipe, probed))
         _, stages = StageRunner(recipe, data, starts_of(recipe, data), nodes, log, watch).run()
         if not filed:
-            return _unfiled(stages[0], stages[-1], data)
+            return _unfiled(stages[0], stages[-1], data, recipe.budget)
         numbered = {number: stages[number] for number in (0, len(stages) - 1)}
         found = [nodes.make(CandidateNode(done, number, data, target)) for number, done in numbered.items()]
         teacher, last = found[0], found[-1]
         before, after = teacher.evidence(data), last.evidence(data)
         compared = compare(data.task.metrics[0], before, after)
-        low, high = compared.interval
         others = (scored.evidence(data) for each in earlier if (scored := last_scored(each)))
         costs = _Costs(None, last.size_bytes)
         if timed:
@@ -189,7 +193,7 @@ def try_recipe(
         return Figures(
             value=compared.after,
             drop=compared.drop,
-            error=(high - low) / WIDTH,
+            error=_error(compared),
             n=compared.n,
             size_bytes=costs.size_bytes,
             teacher_size_bytes=teacher.size_bytes,
@@ -198,6 +202,7 @@ def try_recipe(
             ms=costs.ms,
             teacher_ms=(teacher_ms or predicted_ms(teacher.file, teacher.precision, target)) if timed else None,
             likeness=likeness(before, after, others),
+            others=further_drops(teacher.rows, last.rows, data, recipe.budget),
         )
 
 
@@ -221,16 +226,37 @@ def likeness(teacher: Evidence, network: Evidence, others: Iterable[Evidence]) -
     return sum(alike) / len(alike) if alike else None
 
 
-def _unfiled(teacher: StageResult, last: StageResult, data: DataSet) -> Figures:
+def further_drops(teacher: Tensor, network: Tensor, data: DataSet, budget: Budget) -> dict[str, list[float]]:
+    """Return the drop and its standard error by each metric but the task's first that ``budget`` bounds.
+
+    Args:
+        teacher, network: what both predict for the validation samples, (N, ...).
+    """
+    found = {}
+    for metric in data.task.metrics[1:]:
+        if metric.name in budget.drops:
+            before, after = (evidence_of(rows, data, data.validation, metric) for rows in (teacher, network))
+            compared = compare(metric, before, after)
+            found[metric.name] = [compared.drop, _error(compared)]
+    return found
+
+
+def _error(compared: MetricDifference) -> float:
+    low, high = compared.interval
+    return (high - low) / WIDTH
+
+
+def _unfiled(teacher: StageResult, last: StageResult, data: DataSet, budget: Budget) -> Figures:
     networks = [restore(each.artifact).eval() for each in (teacher, last)]
     rows = [predictions_of(network, data, data.validation) for network in networks]
     before, after = (evidence_of(each, data, data.validation) for each in rows)
     compared = compare(data.task.metrics[0], before, after)
-    low, high = compared.interval
     sizes = [sum(each.nbytes for each in tensors_of(network).values()) for network in networks]
     macs = [count_macs(network, last.artifact.spec.inputs) for network in networks]
-    error = (high - low) / WIDTH
-    return Figures(compared.after, compared.drop, error, compared.n, sizes[1], sizes[0], macs[1], macs[0])
+    error, others = _error(compared), further_drops(*rows, data, budget)
+    return Figures(
+        compared.after, compared.drop, error, compared.n, sizes[1], sizes[0], macs[1], macs[0], others=others
+    )
 
 
 class _Costs(NamedTuple):

@@ -1,6 +1,7 @@
 """The figures by which a search compares candidates, without PyTorch."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 from edgekd.strict_json import JsonObject
 
@@ -19,6 +20,7 @@ class Figures:
         size_bytes, teacher_size_bytes: of the files.
         macs, teacher_macs: multiply-accumulates of one inference.
         ms, teacher_ms: predicted milliseconds of one inference; None where no time was asked for or can be had.
+        others: the drop and its standard error by each further metric that the budget bounds.
     """
 
     value: float
@@ -32,6 +34,7 @@ class Figures:
     ms: float | None = None
     teacher_ms: float | None = None
     likeness: float | None = None
+    others: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
         return asdict(self)

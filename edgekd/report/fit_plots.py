@@ -88,7 +88,7 @@ def coordinates(fit: FitRecord) -> Figure:
     columns = coordinate_columns(fit)
     heights = [_heights(values) for values in columns.values()]
     for row, (trial, figures, _) in enumerate(fit.known):
-        met = fit.largest_drop is None or figures.drop <= fit.largest_drop
+        met = fit.keeps_drops(figures)
         won = trial == fit.winner
         axes.plot(
             range(len(columns)), [column[row] for column in heights],
@@ -141,7 +141,7 @@ def _heights(values: Sequence[str | float]) -> list[float]:
 
 def coordinates_alt(fit: FitRecord) -> str:
     """Describe the coordinates in words: the table has them all."""
-    met = sum(fit.largest_drop is None or figures.drop <= fit.largest_drop for _, figures, _ in fit.known)
+    met = sum(fit.keeps_drops(figures) for _, figures, _ in fit.known)
     names = ", ".join(coordinate_columns(fit))
     return f"{len(fit.known)} candidates by {names}; {met} of them are within the drop on the validation samples."
 
@@ -200,6 +200,6 @@ def outcome(fit: FitRecord, trial: SearchCandidate) -> str:
         return f"failed: {trial.error}"
     if trial == fit.winner:
         return "won"
-    if fit.largest_drop is not None and trial.figures and trial.figures.drop > fit.largest_drop:
+    if trial.figures and not fit.keeps_drops(trial.figures):
         return "outside of the drop"
     return "on the front" if trial in fit.front else "behind the front"

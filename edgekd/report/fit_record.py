@@ -62,6 +62,7 @@ class FitRecord:
         levels: the number of lengths of training of each kind of student, in the order of the space.
         priced, trials: oldest first.
         left: why kinds of students were not followed any more.
+        other_drops: how much worse each further metric may be that is bounded, in its own scale.
         measured: what was measured of trials that could win, over the teacher's: ``latency`` or ``energy``, by number.
         summary: ``fit.json``, empty before the search has ended.
         recipe: of the winner, as YAML; empty where there is none.
@@ -80,6 +81,7 @@ class FitRecord:
     recipe: str = ""
     report: Report | None = None
     measured: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    other_drops: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def winner(self) -> SearchCandidate | None:
@@ -92,6 +94,12 @@ class FitRecord:
         """Return how much worse the metric may be, in its own scale; None where nothing bounds it."""
         drop = self.budget.drops.get(self.metric.name)
         return None if drop is None else drop / self.metric.scale
+
+    def keeps_drops(self, figures: Figures) -> bool:
+        """Tell whether each metric that is bounded is within its bound."""
+        if self.largest_drop is not None and figures.drop > self.largest_drop:
+            return False
+        return all(figures.others[name][0] <= most for name, most in self.other_drops.items() if name in figures.others)
 
     def signed(self, drop: float) -> float:
         """Return a drop as the change of the metric: above 0 for a worse network where lower values are better."""
@@ -163,11 +171,13 @@ def read_fit(folder: Path) -> FitRecord:
     recipe = _recipe(folder)
     winner = folder / WINNER
     summary = folder / SUMMARY
+    budget = Budget.model_validate(recipe.get("budget", {}))
+    metric, *others = TASKS[recipe.get("task") or DEFAULT].metrics
     return FitRecord(
         name=str(recipe.get("name", folder.name)),
         objective=begun["objective"],
-        metric=TASKS[recipe.get("task") or DEFAULT].metrics[0],
-        budget=Budget.model_validate(recipe.get("budget", {})),
+        metric=metric,
+        budget=budget,
         levels={arm["name"]: arm.get("levels", 1) for arm in begun["arms"]},
         priced=tuple(_candidate(event) for event in events if event["event"] == "price"),
         trials=tuple(_candidate(event) for event in events if event["event"] == "trial"),
@@ -175,6 +185,7 @@ def read_fit(folder: Path) -> FitRecord:
         summary=read_object(summary, "the same 'edgekd fit' writes it again") if summary.is_file() else {},
         recipe=(folder / WINNER_RECIPE).read_text() if (folder / WINNER_RECIPE).is_file() else "",
         report=load_report(winner) if (winner / NAME).is_file() else None,
+        other_drops={each.name: budget.drops[each.name] / each.scale for each in others if each.name in budget.drops},
         measured={name: found for name in MEASURED if (found := _measured(events, MEASURED[name]))},
     )
 

@@ -291,7 +291,7 @@ class ArmState:
 
     def _point(self, trial: TrialRecord) -> Point:
         assert trial.figures is not None
-        return Point(trial.share, trial.figures.drop, trial.figures.error, self.space.top - trial.level)
+        return Point(trial.share, *self.goal.drop(trial.figures), self.space.top - trial.level)
 
     def _interpolated(self, share: float, of: Callable[[Figures], float]) -> float:
         return cost_between(share, {known: of(figures) for known, figures in self.priced.items()})

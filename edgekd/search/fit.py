@@ -354,18 +354,23 @@ class _Search:
         arm = next(arm for arm in self.study().arms if arm.name == winner.arm)
         if not arm.has_curve:
             return known
+        if self.goal.metric or self.goal.others:
+            # The curve is of whichever bounded metric is the nearest to its bound.
+            return {**known, "assurance": arm.assurance(winner)}
         mean, error = arm.drop(winner)
         return {**known, "corrected_drop": mean, "corrected_error": error, "assurance": arm.assurance(winner)}
 
 
 def goal_of(space: Space) -> Goal:
     """Return what ``space`` asks for: its objective, and the bounds of its budget."""
-    metric, budget = space.base.kind.metrics[0], space.base.budget
-    drop = budget.drops.get(metric.name)
+    metrics, budget = space.base.kind.metrics, space.base.budget
     costs = {"latency_ratio", "latency_ms", "size_ratio", "size_mb"}
     bounds = {name: bound for name, bound in budget.promises.items() if name in costs}
-    allowed = None if drop is None else drop / metric.scale
-    return Goal(space.objective, allowed, bounds, metric.scale, metric.unit_of_differences)
+    allowed = {each.name: budget.drops[each.name] / each.scale for each in metrics if each.name in budget.drops}
+    metric = next((each for each in metrics if each.name in allowed), metrics[0])
+    most = allowed.pop(metric.name, None)
+    name = None if metric is metrics[0] else metric.name
+    return Goal(space.objective, most, bounds, metric.scale, metric.unit_of_differences, name, allowed)
 
 
 def _key(space: Space) -> str:

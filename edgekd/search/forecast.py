@@ -181,7 +181,7 @@ class Forecast:
         """
         if goal.allowed is None:
             return None
-        near = Point(1.0, goal.allowed, figures.error)
+        near = Point(1.0, goal.allowed, goal.drop(figures)[1])
         room = QualityCurve((near,), 1.0, 1.0, goal.allowed, Noise(self.test_error)).room(ASSURED)
         if room <= abs(goal.allowed) / 2:
             return None

@@ -1,12 +1,15 @@
 """The goal of a search: what is made best, and the bounds that every student must keep."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edgekd.records.candidate_figures import Figures
 from edgekd.report.candidate_cost import ENERGY, LATENCY, SIZE, cost_ratio, is_timed
 
 __all__ = ["ENERGY", "LATENCY", "SIZE", "Goal"]
+
+# Of a standard error: no sample may tell two networks apart.
+TINY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,9 @@ class Goal:
 
     Attributes:
         objective: latency, size or energy, which is made least; or the task's first metric, which is made best.
-        allowed: how much worse than the teacher that metric may be, in its own scale; None where nothing bounds it.
+        allowed: how much worse than the teacher the bounded metric may be, in its own scale; None where none is bounded.
+        metric: that metric where it is not the task's first.
+        others: how much worse each further metric may be that is bounded, in its own scale.
         bounds: the budget's other bounds by name: latency_ratio, latency_ms, size_ratio, size_mb.
         scale, unit: of the metric's differences as people read them: 100 and points for shares.
     """
@@ -25,6 +30,22 @@ class Goal:
     bounds: Mapping[str, float] = field(default_factory=dict)
     scale: float = 1.0
     unit: str = ""
+    metric: str | None = None
+    others: Mapping[str, float] = field(default_factory=dict)
+
+    def drop(self, figures: Figures) -> tuple[float, float]:
+        """Return the drop of the bounded metric, and its standard error.
+
+        Where several are bounded, it is at its bound as the one is that is the nearest to its own, or exceeds it the
+        most, in standard errors: where it keeps its bound, all do.
+        """
+        drop, error = (figures.drop, figures.error) if self.metric is None else figures.others[self.metric]
+        if self.allowed is None or not self.others:
+            return drop, error
+        tightest = max(_excess(figures.others[name], allowed) for name, allowed in self.others.items())
+        if tightest <= _excess((drop, error), self.allowed):
+            return drop, error
+        return self.allowed + tightest * max(error, TINY), error
 
     def shown(self, drop: float, error: float | None = None) -> str:
         """Format a drop of the metric as ``0.52 points (± 0.31)``."""
@@ -35,7 +56,8 @@ class Goal:
         """Tell whether the drop is about what is allowed, but for its error."""
         if self.allowed is None:
             return False
-        return abs(figures.drop - self.allowed) <= abs(self.allowed) + 2 * figures.error
+        drop, error = self.drop(figures)
+        return abs(drop - self.allowed) <= abs(self.allowed) + 2 * error
 
     @property
     def is_cost(self) -> bool:
@@ -61,3 +83,8 @@ class Goal:
         if figures.ms is not None and figures.teacher_ms:
             known |= {"latency_ratio": figures.ms / figures.teacher_ms, "latency_ms": figures.ms}
         return {name: value for name, value in known.items() if name in self.bounds}
+
+
+def _excess(drop: Sequence[float], allowed: float) -> float:
+    """Return by how many standard errors a drop exceeds what is allowed; below 0 where it keeps to it."""
+    return (drop[0] - allowed) / max(drop[1], TINY)

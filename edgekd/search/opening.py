@@ -185,12 +185,6 @@ def _not_searched(space: Space, tree: Tree) -> Iterator[str]:
     base = space.base
     metric, *others = (each.name for each in base.kind.metrics)
     for name in others:
-        if name in base.budget.drops:
-            place = tree.origin(("budget", "drop", name)).place
-            yield (
-                f"{place}: budget.drop.{name}: a search keeps the drop of {metric} alone, the task's first metric; "
-                "leave it out here, and bound it in the winner's recipe"
-            )
         if space.objective == name:
             place = tree.origin(("objective",)).place
             yield f"{place}: objective: a search makes latency, size, energy or {metric} best, not {name}"

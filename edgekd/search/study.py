@@ -312,8 +312,7 @@ class Study:
         if not trained:
             return Finish((), None, reason, "no candidate was trained to its end")
         if self.goal.allowed is None or not self.goal.is_cost:
-            key = self._cost_of if self.goal.is_cost else _drop
-            ranked = sorted(trained, key=key)
+            ranked = sorted(trained, key=self._cost_of if self.goal.is_cost else self._quality)
             return Finish(ranked[:1], self._assurance(ranked[0]), reason)
         good = sorted((trial for trial in trained if self._is_assured(trial)), key=self._cost_of)
         if good:
@@ -324,12 +323,19 @@ class Study:
         unsure = f"{reason}; none keeps it with a probability of {ASSURED:.0%}, the surest with {assurance:.0%}"
         return Finish([surest], assurance, unsure, self._what_it_takes(surest) if assurance < 0.5 else None)
 
+    def _quality(self, trial: TrialRecord) -> tuple[bool, float]:
+        """The drop of what is made best, after whether a metric exceeds its bound."""
+        assert trial.figures is not None
+        most = self.goal.allowed
+        return most is not None and self.goal.drop(trial.figures)[0] > most, trial.figures.drop
+
     def _what_it_takes(self, trial: TrialRecord) -> str:
         arm = self._arm(trial)
         drop, error = arm.drop(trial)
         assert self.goal.allowed is not None
         allowed = f"{self.goal.shown(self.goal.allowed)} allowed"
-        return f"the nearest student, {arm.name}, drops by {self.goal.shown(drop, error)}, with {allowed}"
+        which = ", by the metric that exceeds its bound the most" if self.goal.others else ""
+        return f"the nearest student, {arm.name}, drops by {self.goal.shown(drop, error)}, with {allowed}{which}"
 
     def _is_assured(self, trial: TrialRecord) -> bool:
         return self._assurance(trial) >= ASSURED
@@ -349,8 +355,3 @@ class Study:
 
     def _arm(self, trial: TrialRecord) -> ArmState:
         return next(arm for arm in self.arms if arm.name == trial.arm)
-
-
-def _drop(trial: TrialRecord) -> float:
-    assert trial.figures is not None
-    return trial.figures.drop

@@ -11,7 +11,7 @@ from edgekd.data import DataSet, Samples, in_order
 from edgekd.machine_lock import give_way, training
 from edgekd.precision import ieee_float32
 from edgekd.tasks.logits import must_have_outputs
-from edgekd.tasks.metric import Evidence
+from edgekd.tasks.metric import Evidence, Metric
 from edgekd.tasks.signature import LOGITS, call
 from edgekd.train import distributed
 from edgekd.train.device import laid_out
@@ -79,10 +79,10 @@ def metric_of(network: nn.Module, data: DataSet, samples: Samples) -> float:
     return _value(predictions_of(network, data, samples), data, samples)
 
 
-def evidence_of(predictions: Tensor, data: DataSet, samples: Samples) -> Evidence:
-    """Return the evidence for the task's first metric, from :func:`predictions_of` on ``samples``."""
+def evidence_of(predictions: Tensor, data: DataSet, samples: Samples, metric: Metric | None = None) -> Evidence:
+    """Return the evidence for ``metric``, or the task's first, from :func:`predictions_of` on ``samples``."""
     task, targets = data.task, data.task.targets(samples.labels.numpy())
-    return task.metrics[0].evidence(task.from_rows(predictions.numpy()), targets)
+    return (metric or task.metrics[0]).evidence(task.from_rows(predictions.numpy()), targets)
 
 
 def validation_metrics(

@@ -1,16 +1,20 @@
 """Recipes that are tried without their test set, on a toy run's stages."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
 from edgekd.data import load_data
 from edgekd.options import Budget
 from edgekd.pipeline import candidate
-from edgekd.pipeline.candidate import ScoredFile, likeness, try_recipe
+from edgekd.pipeline.candidate import ScoredFile, further_drops, likeness, try_recipe
 from edgekd.recipe import load_recipe
 from edgekd.records.candidate_figures import Figures
 from edgekd.tasks.metric import Correct
+from edgekd.tasks.regression import Regression
 from tests.toy import RECIPE, write_recipe
 
 
@@ -39,6 +43,19 @@ def test_stages_are_taken_from_the_cache_and_the_file_is_scored_on_the_validatio
     quick = try_recipe(recipe, tmp_path / "quick", toy_again, filed=False)
     assert abs(quick.drop - found.drop) < 0.2
     assert not (tmp_path / "quick/exports").exists()
+
+
+def test_each_metric_that_is_bounded_has_its_drop() -> None:
+    """The teacher is off by 1 in every other of 100 samples, and the network by 2 in all."""
+    labels = torch.linspace(0, 10, 100)[:, None]
+    errors = torch.where(torch.arange(100) % 2 == 0, 1.0, 0.0)[:, None]
+    data: Any = SimpleNamespace(task=Regression(("y",)), validation=SimpleNamespace(labels=labels))
+    found = further_drops(labels + errors, labels + 2, data, Budget(drop={"mae": 1.0, "rmse": 1.0, "r2": 0.1}))
+    variance = float(labels.var(correction=0))
+    assert found["rmse"][0] == pytest.approx(2 - 0.5**0.5, rel=1e-5)
+    assert found["r2"][0] == pytest.approx((4 - 0.5) / variance, rel=1e-5)
+    assert found.keys() == {"rmse", "r2"} and all(error > 0 for _, error in found.values())
+    assert further_drops(labels, labels, data, Budget(drop={"mae": 1.0})) == {}
 
 
 def test_costs_are_those_of_the_file_that_a_measured_placement_chooses(

@@ -11,6 +11,7 @@ from edgekd.options import Target
 from edgekd.recipe.load import load_recipe
 from edgekd.recipe.open_fields import OpenRange
 from edgekd.recipe.tree import Loc
+from edgekd.search.fit import goal_of
 from edgekd.search.opening import _why_no_energy, open_space
 from edgekd.search.space import ARM, Dimension
 from tests.recipe.test_load import FITTED, ROOT
@@ -141,8 +142,10 @@ def test_what_no_search_does_is_refused_with_its_line(write: Write) -> None:
     assert "stages.prune.depth: a search varies one cut, stages.prune.macs; write one value" in str(error.value)
     assert "stages.quantize.lr: no search varies it; write one value, or a choice" in str(error.value)
     masks = HEAD.replace("data:", "task: segmentation\ndata:", 1).replace("budget: {accuracy_drop: 1.0}\n", "")
-    with pytest.raises(RecipeError, match="budget.drop.mdice: a search keeps the drop of miou alone"):
-        open_space(write(masks + "budget: {drop: {miou: 1, mdice: 1}}\n"))
+    both = goal_of(open_space(write(masks + "budget: {drop: {mdice: 2, miou: 1}}\n")))
+    assert (both.allowed, both.metric, both.others) == (0.01, None, {"mdice": 0.02})
+    one = goal_of(open_space(write(masks + "budget: {drop: {mdice: 2}}\n")))
+    assert (one.allowed, one.metric, one.others) == (0.02, "mdice", {})
     with pytest.raises(RecipeError, match="objective: a search makes latency, size, energy or miou best, not mdice"):
         open_space(write(masks + "objective: mdice\n"))
 

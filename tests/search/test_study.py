@@ -196,6 +196,25 @@ def test_predicted_times_go_by_those_that_were_measured() -> None:
     assert arm.excess(trial) == pytest.approx(max(0.44 / 0.5, 0.96 / 1.0))
 
 
+def test_of_several_metrics_that_are_bounded_the_tightest_decides() -> None:
+    """Points of mIoU, 1 allowed, and of Dice, 2 allowed; standard errors are 0.2 and 0.4 points."""
+    goal = Goal(SIZE, 0.01, others={"mdice": 0.02})
+    one = replace(figures(0.5, 0.004), error=0.002, others={"mdice": [0.012, 0.004]})
+    # mIoU is 3 standard errors within its bound, and Dice 2.
+    assert goal.drop(one) == (pytest.approx(0.01 - 2 * 0.002), 0.002)
+    assert goal.drop(replace(one, others={"mdice": [0.007, 0.004]})) == (0.004, 0.002)
+    assert Goal(SIZE, 0.02, metric="mdice").drop(one) == (0.012, 0.004)
+    assert Goal(SIZE, 0.01).drop(one) == (0.004, 0.002)
+    # Of two of one size that has won which keeps both bounds, whatever is made best.
+    missed = replace(one, drop=0.001, others={"mdice": [0.04, 0.004]})
+    space = ArmSpace("only")
+    trials = [TrialRecord(1, "only", 1.0, 0, missed), TrialRecord(2, "only", 1.0, 0, one)]
+    for objective in (SIZE, "miou"):
+        own = replace(goal, objective=objective)
+        [best] = Study(own, [ArmState(space, own, {1.0: one}, trials)]).finish("over").best
+        assert best.number == 2
+
+
 def test_a_candidate_whose_measured_time_exceeds_the_bound_is_no_winner() -> None:
     goal, space = Goal(LATENCY, ALLOWED, {"latency_ratio": 0.5}), ArmSpace("only", 0.1, 0.9)
     prices: dict[float, Figures | None] = {share: timed(share) for share in (0.1, 0.3, 0.48, 0.9)}
