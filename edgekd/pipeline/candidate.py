@@ -253,7 +253,7 @@ def _unfiled(teacher: StageResult, last: StageResult, data: DataSet, budget: Bud
     compared = compare(data.task.metrics[0], before, after)
     sizes = [sum(each.nbytes for each in tensors_of(network).values()) for network in networks]
     macs = [count_macs(network, last.artifact.spec.inputs) for network in networks]
-    error, others = _error(compared), further_drops(*rows, data, budget)
+    error, others = _error(compared), further_drops(rows[0], rows[1], data, budget)
     return Figures(
         compared.after, compared.drop, error, compared.n, sizes[1], sizes[0], macs[1], macs[0], others=others
     )

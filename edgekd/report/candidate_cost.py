@@ -28,7 +28,7 @@ class CandidateCosts(Protocol):
 def is_timed(objective: str, bounds: Iterable[str]) -> bool:
     """Tell whether times decide: what is made best, or a bound of the budget, of which ``bounds`` are the names.
 
-    Energy is predicted by times: power hardly differs between networks of one kind.
+    Energy is predicted by times, and measured of what could win.
     """
     return objective in (LATENCY, ENERGY) or any(name.startswith(LATENCY) for name in bounds)
 

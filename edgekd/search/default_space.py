@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgekd.data.sources import SOURCES
 from edgekd.models.families import smaller
 from edgekd.recipe.open_fields import CHOICE, LOG, SEARCH
 from edgekd.recipe.schema import Recipe
@@ -17,6 +18,8 @@ SENSITIVITY = 30
 # Epochs of a distillation from random weights, for each of the teacher's own, and the least of them.
 LONGER, LEAST = 1.5, 8
 RECOVERY = 8
+# Kinds of outputs that are a few numbers for each sample.
+OF_FEW_VALUES = ("classes", "labels", "values")
 # The share of the teacher's learning rate at which what is left of its weights recovers from a cut.
 GENTLER = 0.4
 
@@ -93,7 +96,17 @@ def cut_goal(recipe: Recipe) -> str:
 def _distillation(recipe: Recipe) -> dict[str, Any]:
     own = recipe.teacher.train
     most = max(LEAST, round(LONGER * own.epochs)) if own is not None else 20
-    return {"distill": {"epochs": {SEARCH: [max(1, most // 4), most], LOG: True}, **_as_taught(recipe)}}
+    views = {"views": 1} if _has_one_view(recipe) else {}
+    return {"distill": {"epochs": {SEARCH: [max(1, most // 4), most], LOG: True}, **views, **_as_taught(recipe)}}
+
+
+def _has_one_view(recipe: Recipe) -> bool:
+    """Tell whether each sample is always seen alike, so that the teacher's outputs on it are computed once for all.
+
+    Those of masks and boxes would fill a disk.
+    """
+    data = recipe.data
+    return not data.augment and data.source in SOURCES and recipe.kind.outputs in OF_FEW_VALUES
 
 
 def _recovery(recipe: Recipe) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgekd.devices.registry import devices
 from edgekd.errors import EdgekdError, StorageError
-from edgekd.files import make_folder, write_json, write_text
+from edgekd.files import make_folder, storage, write_json, write_text
 from edgekd.log import get_logger
 from edgekd.pipeline.resolve import is_registered
 from edgekd.pipeline.target_plan import judged_target, plan_targets
@@ -273,6 +273,9 @@ class _Search:
     def _run_winner(self, winner: TrialRecord) -> tuple[Report, float]:
         recipe = self.points.recipe(winner.arm, winner.share, winner.level, winner.choices)
         path = self.folder / WINNER_RECIPE
+        with storage(self.folder):
+            # Of an earlier winner, whose run folder this one takes.
+            (self.folder / SUMMARY).unlink(missing_ok=True)
         write_text(path, recipe.to_yaml())
         logger.info(f"the winner, trial {winner.number} ({winner.arm}{at_share(winner.share)}), on the test samples")
         place, cache = self.folder / WINNER, self.folder / CACHE

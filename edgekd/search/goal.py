@@ -18,7 +18,7 @@ class Goal:
 
     Attributes:
         objective: latency, size or energy, which is made least; or the task's first metric, which is made best.
-        allowed: how much worse than the teacher the bounded metric may be, in its own scale; None where none is bounded.
+        allowed: how much worse than the teacher the bounded metric may be, in its own scale; None where none is.
         metric: that metric where it is not the task's first.
         others: how much worse each further metric may be that is bounded, in its own scale.
         bounds: the budget's other bounds by name: latency_ratio, latency_ms, size_ratio, size_mb.

@@ -72,7 +72,7 @@ class Stage(Train):
     )
     quantize_teacher: bool = Field(
         default=False,
-        description="run the teacher in int8 where it predicts 99.5 % of the validation samples as in float, else fused",
+        description="run the teacher in int8 where it predicts 99.5 % of the validation samples alike, else fused",
     )
 
     @property

@@ -78,7 +78,7 @@ def test_a_board_s_energy_is_that_of_an_inference_over_the_teacher_s(
 ) -> None:
     """The Jetson is a double whose power never changes, and whose times are in proportion to the files."""
     monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
-    monkeypatch.setattr(finalists, "LAUNCHES", 1)
+    monkeypatch.setattr(finalists, "LAUNCHES", 2)
     monkeypatch.setattr(finalists, "when_quiet", lambda measure, plan: measure(plan))
     jetson = FakeJetson(tmp_path / "jetson")
     server = Server(tmp_path, path=jetson.path).start()

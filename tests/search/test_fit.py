@@ -483,6 +483,20 @@ def test_which_of_several_targets_is_judged_is_said_before_any_training_and_in_t
     assert not said and "Judged on" not in dict(facts(read_fit(tmp_path / "one")))
 
 
+def test_a_result_is_gone_while_the_next_winner_takes_its_run_folder(
+    open_recipe: Callable[..., Space], tmp_path: Path
+) -> None:
+    space, folder = open_recipe(), tmp_path / "fit"
+    assert fit(space, folder).met and fit_headline(read_fit(folder)) == "Budget met"
+
+    def run(job: str, **fields: Any) -> dict[str, Any]:
+        return {"error": "orin is off"} if job == "run" else FormulaWorker(tmp_path).run(job, **fields)
+
+    with pytest.raises(EdgekdError, match="the winner's run failed: orin is off"):
+        fit(space, folder, runner=FunctionRunner(run))
+    assert fit_headline(read_fit(folder)) == "The search has not ended; the same command goes on with it"
+
+
 def test_the_winners_recipe_is_whole(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
     space = open_recipe()
     fit(space, tmp_path / "fit")

@@ -14,6 +14,7 @@ from edgekd.recipe.tree import Loc
 from edgekd.search.fit import goal_of
 from edgekd.search.opening import _why_no_energy, open_space
 from edgekd.search.space import ARM, Dimension
+from edgekd.stages import Distill
 from tests.recipe.test_load import FITTED, ROOT
 
 HEAD = """\
@@ -82,6 +83,19 @@ def test_what_is_left_out_is_the_teacher_cut_and_its_smaller_relatives(write: Wr
     assert [stage.name for stage in recipes[2].stages] == ["prune", "quantize"]
     assert recipes[5].student is not None and recipes[5].student.args == {"width": 32}
     assert [stage.name for stage in recipes[5].stages] == ["distill", "prune", "quantize"]
+
+
+@pytest.mark.parametrize(
+    ("data", "views"),
+    [("source: digits", 1), ("source: digits, augment: [flip]", None), ("source: 'data.py:make'", None)],
+)
+def test_outputs_of_a_teacher_that_sees_each_sample_alike_are_computed_once_for_all_trials(
+    write: Write, data: str, views: int | None
+) -> None:
+    Path("data.py").write_text("def make(): ...\n")
+    space = open_space(write(HEAD.replace("source: digits", data)))
+    stages = [stage for arm in space.arms for stage in space.recipe({ARM: arm.name}).stages]
+    assert {stage.views for stage in stages if isinstance(stage, Distill)} == {views}
 
 
 def test_what_is_left_out_is_trained_by_the_teachers_own_optimizer(write: Write) -> None:
