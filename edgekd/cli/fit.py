@@ -1,6 +1,5 @@
 """``edgekd fit``: a budget in, the student that keeps it out."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,7 +38,7 @@ def fit(
 
     leave_on_signal("; the same command goes on from here")
     from edgekd.errors import EdgekdError, RecipeError
-    from edgekd.pipeline.local_paths import shorten_path
+    from edgekd.pipeline.local_paths import command_line
     from edgekd.search.fit import fit
     from edgekd.search.opening import open_space
     from edgekd.search.ray_cluster import RayCluster
@@ -49,8 +48,7 @@ def fit(
     space = open_space(recipe, set_)
     folder = out or Path("fits") / space.base.name
     runner = RayCluster(address, folder, space.base, space.files) if address else None
-    command = shlex.join(["edgekd", *map(shorten_path, sys.argv[1:])])
-    result = fit(space, folder, hours=hours, command=command, runner=runner)
+    result = fit(space, folder, hours=hours, command=command_line(sys.argv[1:]), runner=runner)
     if result.is_untried:
         raise EdgekdError(result.finish.reason)
     print_result(result, folder)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -48,13 +47,13 @@ def run(
 
     leave_on_signal("; the same command goes on from here")
     from edgekd.pipeline.check import check_recipe
-    from edgekd.pipeline.local_paths import shorten_path
+    from edgekd.pipeline.local_paths import command_line
     from edgekd.pipeline.target_plan import describe_targets
     from edgekd.recipe import load_recipe
 
     loaded = load_recipe(recipe, set_)
     folder = out or Path("runs") / loaded.name
-    command = shlex.join(["edgekd", *map(shorten_path, sys.argv[1:])])
+    command = command_line(sys.argv[1:])
     report = None
     if not (dry_run or fresh or beside) and os.environ.get("WORLD_SIZE", "1") == "1":
         from edgekd.pipeline.finished import finished

@@ -1,8 +1,9 @@
 """Texts for other readers without this machine's paths or its users' names."""
 
 import re
+import shlex
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,20 @@ def without_local_paths(document: Any, folder: Path, written: Mapping[str, str])
 
 def shorten_path(word: str) -> str:
     """Return a word of a command line with the path in it, if it is absolute, relative to the working directory or,
+def command_line(words: Iterable[str]) -> str:
+    """Return the command of edgekd with these words, as reports keep it: without local paths, in text of UTF-8."""
+    command = shlex.join(["edgekd", *map(shorten_path, words)])
+    # Names of files may hold bytes that are no text.
+    return command.encode(errors="backslashreplace").decode()
+
+
     where it leads elsewhere, by its last part.
     """
     head, equals, tail = word.rpartition("=")
     if not tail.startswith(("/", "~")):
         return word
-    path, here = Path(tail).expanduser(), Path.cwd()
+    try:
+        path, here = Path(tail).expanduser(), Path.cwd()
+    except RuntimeError:  # a name that begins as somebody's home does
+        return word
     return head + equals + (str(path.relative_to(here)) if path.is_relative_to(here) else path.name)

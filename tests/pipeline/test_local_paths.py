@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.pipeline.local_paths import shorten_path, without_local_paths
+from edgekd.pipeline.local_paths import command_line, shorten_path, without_local_paths
 from edgekd.pipeline.log import RunLog
+from edgekd.report.schema import Report
 
 PRIVATE = (tempfile.gettempdir() + "/", str(Path.home()) + "/", getpass.getuser() + "@", socket.gethostname())
 
@@ -64,6 +65,7 @@ def test_texts_lose_their_places(text, clean, tmp_path, monkeypatch):
         ("--out=/elsewhere/out", "--out=out"),
         ("data.path={cwd}/data", "data.path=data"),
         ("~/data", "data"),
+        ("~draft.yaml", "~draft.yaml"),
     ],
 )
 def test_words_of_the_command(word, kept, tmp_path, monkeypatch):
@@ -76,3 +78,10 @@ def test_the_log_holds_none(tmp_path):
     log.write("failed", why=f"{tmp_path}/stages: disk full; /data/secret/parts")
     [entry] = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
     assert entry["why"] == f"{tmp_path.name}/stages: disk full; parts"
+
+
+def test_the_command_is_text_whatever_files_are_called():
+    """A report of other text could not be read again."""
+    command = command_line(["run", "r\udcff.yaml", "--out=/elsewhere/my run"])
+    assert command == r"edgekd run 'r\udcff.yaml' '--out=my run'"
+    assert Report.from_json({"name": "a", "recipe_sha256": "0", "command": command}).command == command
