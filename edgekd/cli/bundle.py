@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgekd import plain_text
-from edgekd.cli.output import tell
+from edgekd.cli.output import tell, whose_reader_may_leave
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -226,11 +226,12 @@ def diff(
     from edgekd.bundle.verify import verify as check
 
     found = compare(check(a), check(b))
-    if as_json:
-        document = {"equal": not found, "differences": [each.to_json() for each in found]}
-        typer.echo(json.dumps(document, indent=1))
-    else:
-        show_differences(found, str(a), str(b))
+    with whose_reader_may_leave():
+        if as_json:
+            document = {"equal": not found, "differences": [each.to_json() for each in found]}
+            typer.echo(json.dumps(document, indent=1))
+        else:
+            show_differences(found, str(a), str(b))
     return DIFFERENT if found else 0
 
 

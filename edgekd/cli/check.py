@@ -2,13 +2,14 @@
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekd.cli.output import tell
+from edgekd.cli.output import tell, whose_reader_may_leave
 from edgekd.log import get_logger
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ def check(
     from edgekd.gate.markdown import render_markdown
 
     verdict = judge(load_subject(baseline), load_subject(current), load_policy(policy))
+    with whose_reader_may_leave():
+        if as_json:
+            sys.stdout.write(json.dumps(verdict.to_json(), indent=1) + "\n")
+        else:
+            show(verdict, baseline, current)
     if junit:
         from edgekd.gate.junit import render_junit
 
@@ -55,10 +61,6 @@ def check(
         write_text(markdown, render_markdown(verdict))
     if summary := os.environ.get(SUMMARY):
         append(Path(summary), render_markdown(verdict))
-    if as_json:
-        sys.stdout.write(json.dumps(verdict.to_json(), indent=1) + "\n")
-    else:
-        show(verdict, baseline, current)
     return 0 if verdict.passed else NOT_MET
 
 
@@ -102,7 +104,7 @@ def show(verdict: "Verdict", baseline: Path, current: Path) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     files = has_files(baseline)
     run = current.parent if files and current.is_file() else current
-    promote = f"edgekd baseline promote {run} {baseline}{' --files' if files else ''}"
+    promote = shlex.join(["edgekd", "baseline", "promote", str(run), str(baseline), *(["--files"] if files else [])])
     console.print(render_table(verdict, promote), crop=False)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekd.cli.output import tell
+from edgekd.cli.output import tell, whose_reader_may_leave
 
 if TYPE_CHECKING:
     from edgekd.search.fit import FitResult
@@ -39,6 +39,7 @@ def fit(
     leave_on_signal("; the same command goes on from here")
     from edgekd.errors import EdgekdError, RecipeError
     from edgekd.pipeline.local_paths import command_line
+    from edgekd.report.fit_page import write_fit_page
     from edgekd.search.fit import fit
     from edgekd.search.opening import open_space
     from edgekd.search.ray_cluster import RayCluster
@@ -51,13 +52,14 @@ def fit(
     result = fit(space, folder, hours=hours, command=command_line(sys.argv[1:]), runner=runner)
     if result.is_untried:
         raise EdgekdError(result.finish.reason)
-    print_result(result, folder)
+    page = write_fit_page(folder)
+    with whose_reader_may_leave():
+        print_result(result, folder, page)
     if not result.met:
         raise typer.Exit(BUDGET_NOT_MET)
 
 
-def print_result(result: "FitResult", folder: Path) -> None:
-    from edgekd.report.fit_page import write_fit_page
+def print_result(result: "FitResult", folder: Path, page: Path) -> None:
     from edgekd.report.verdict import lines
 
     summary, winner = result.summary, result.summary.get("winner")
@@ -71,7 +73,7 @@ def print_result(result: "FitResult", folder: Path) -> None:
             tell(f"{line.name:15} {line.said}: {line.verdict}, {line.margin}{remark}")
         tell(f"chosen   on {on_validation(summary['validation'])}")
         tell(f"bundle   {folder / 'winner' / 'bundle'}")
-    tell(f"report   {write_fit_page(folder)}")
+    tell(f"report   {page}")
     tell(verdict(result))
 
 

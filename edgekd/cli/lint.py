@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekd.cli.output import print_table, target_names, tell
+from edgekd.cli.output import print_table, target_names, tell, whose_reader_may_leave
 from edgekd.errors import ModelError, first_line
 from edgekd.formatting import ABSENT, count, percent
 from edgekd.plain_text import line, rich
@@ -55,10 +55,11 @@ def lint(
     file = str(Path(model) / path.name) if Path(model).is_dir() else model
     loaded = load(path)
     found = lint_model(loaded, target, confirm=confirm, sizes=parse_sizes(size or []))
-    if as_json:
-        sys.stdout.write(json.dumps({"model": model, "file": file, **found.to_json()}, indent=1) + "\n")
-    else:
-        show(found, file, is_quantised(loaded))
+    with whose_reader_may_leave():
+        if as_json:
+            sys.stdout.write(json.dumps({"model": model, "file": file, **found.to_json()}, indent=1) + "\n")
+        else:
+            show(found, file, is_quantised(loaded))
     return BELOW if found.coverage < min_coverage else 0
 
 

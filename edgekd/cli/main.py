@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.main import get_command, get_group
 
+from edgekd.cli.output import hand_over, not_written, open_closed_streams
 from edgekd.errors import EdgekdError, first_line
 from edgekd.log import for_stream
 
@@ -33,6 +34,7 @@ edgekd --help lists all commands; edgekd COMMAND -h explains one.
 """
 INTERRUPTED = 130
 REFUSED = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.EPERM)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 HELP = ("-h", "--help")
 SENTENCE = re.compile(r"(?<=\.)\s")
 # By the order of the help: the module under edgekd.cli, and the function or group of commands in it.
@@ -112,6 +114,15 @@ def alone(name: str) -> Callable[..., Any]:
 
 
 def main() -> NoReturn:
+    """Run the command of this process's arguments, and end with its exit code."""
+    open_closed_streams()
+    try:
+        call()
+    except SystemExit as end:
+        sys.exit(hand_over(end.code if isinstance(end.code, int) else 0))
+
+
+def call() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # File names may hold bytes that are no text, and a terminal may know less than Unicode.
@@ -154,6 +165,9 @@ def unexpected(error: Exception) -> str:
     # The system refuses to look at a path that the user gave.
     if isinstance(error, OSError) and error.errno in REFUSED and error.filename:
         return f"{error.filename}: {error.strerror}; give another path, or mend that"
+    # Files are written where their names are known.
+    if isinstance(error, OSError) and error.errno in FULL and not error.filename:
+        return not_written(error)
     reason = f"{type(error).__name__}: {first_line(error)}"
     if "out of memory" in str(error).lower():
         return f"{reason}; lower data.batch_size, or free memory"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekd.cli.output import tell
+from edgekd.cli.output import tell, whose_reader_may_leave
 
 if TYPE_CHECKING:
     from edgekd.pipeline.plan import RunPlan
@@ -75,10 +75,11 @@ def run(
         report = run(loaded, folder, fresh=fresh, command=command, watch=watch, baseline=beside)
         if not distributed.is_rank_zero():
             return
-    if as_json:
-        print(json.dumps(report.to_json(), indent=1, sort_keys=True))
-    else:
-        print_result(report, folder)
+    with whose_reader_may_leave():
+        if as_json:
+            print(json.dumps(report.to_json(), indent=1, sort_keys=True))
+        else:
+            print_result(report, folder)
     if report.budget is not None and not report.budget.met:
         raise typer.Exit(BUDGET_NOT_MET)
 

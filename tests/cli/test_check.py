@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import pytest
 
@@ -124,3 +125,17 @@ def test_a_policy_that_cannot_be_is_an_error_of_one_line(agreed, run_folder, edg
     assert done.code == 1
     assert "did you mean 'size_bytes'" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_the_command_to_copy_is_one_for_a_shell(agreed, run_folder, edgekd):
+    run = run_folder("it's worse", lost=60)
+    said = edgekd("check", "--baseline", agreed, "--current", run).out
+    [command] = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("if this is meant: ")]
+    assert shlex.split(command) == ["edgekd", "baseline", "promote", str(run), str(agreed)]
+
+
+def test_a_verdict_is_said_before_a_file_that_cannot_be_written(agreed, run_folder, edgekd, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "/dev/null/summary.md")
+    done = edgekd("check", "--baseline", agreed, "--current", run_folder("same"))
+    assert (done.code, done.out.splitlines()[-1]) == (1, "toy: passed")
+    assert done.err.startswith("error: cannot write /dev/null/summary.md: ")
