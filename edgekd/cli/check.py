@@ -81,12 +81,17 @@ def promote(
     them, which detects a slower one on a busy machine too.
     """
     from edgekd.gate import load_subject
-    from edgekd.gate.files import keep_files
+    from edgekd.gate.files import keep_files, remove_other_files
+    from edgekd.gate.subject import must_be_free_for_baseline
 
     subject = load_subject(report)
     warnings = subject.warnings()
-    kept = keep_files(report, file) if files else []
-    kept += subject.save(file)
+    must_be_free_for_baseline(file)
+    networks = keep_files(report, file) if files else []
+    kept = networks + subject.save(file)
+    # The baseline of before, which named the others, is gone by now.
+    if files:
+        remove_other_files(file, networks)
     tell(f"{file}: {subject.name}, {'; '.join(row.place_text for row in subject.rows.values())}")
     for path in kept:
         tell(f"{path}: {path.stat().st_size} bytes")

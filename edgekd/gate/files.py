@@ -1,7 +1,7 @@
 """The networks' files in a folder next to a baseline: later runs are timed in turns with them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ def has_files(baseline: Path) -> bool:
 def keep_files(run: Path, baseline: Path) -> list[Path]:
     """Copy the deployed network's files from the run in the folder ``run`` to :func:`folder_of` ``baseline``.
 
-    They are named by their hashes; files of an earlier baseline are removed.
+    They are named by their hashes. Files of an earlier baseline stay until :func:`remove_other_files`.
 
     Raises:
         EdgekdError: the run is not complete, or its report lacks the files' hashes.
@@ -39,12 +39,16 @@ def keep_files(run: Path, baseline: Path) -> list[Path]:
         with storage(file):
             content = file.read_bytes()
         write_bytes(folder / name, content)
+    return sorted(folder / name for name in files)
+
+
+def remove_other_files(baseline: Path, kept: Collection[Path]) -> None:
+    """Remove the networks' files next to ``baseline`` but those that were ``kept`` for it, once it is written."""
     # What else lies there, such as Git's attributes, is not ours.
-    for path in folder.iterdir():
-        if OWN.fullmatch(path.name) and path.name not in files and is_file(path):
+    for path in folder_of(baseline).glob("*.onnx"):
+        if OWN.fullmatch(path.name) and path not in kept and is_file(path):
             with storage(path):
                 path.unlink()
-    return sorted(folder / name for name in files)
 
 
 def kept_file(baseline: Path, row: GateRow) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.errors import EdgekdError
-from edgekd.files import read_object, write_json
+from edgekd.files import read_content, read_object, write_json
 from edgekd.gate.consistency import check_correct, check_evidence, check_files, check_report
 from edgekd.gate.evidence import keep_evidence, named_evidence, remove_evidence
 from edgekd.gate.row import GateRow
@@ -76,13 +76,23 @@ class GateSubject:
         """Write the baseline file, sorted and one figure a line, so that a change can be reviewed.
 
         Evidence goes to files next to it, which are returned; those that a baseline there named before are removed.
+
+        Raises:
+            EdgekdError: something else than a baseline lies there, or evidence has changed since it was read.
         """
+        must_be_free_for_baseline(path)
         before = named_evidence(path)
         kept = replace(self, rows=keep_evidence(self.rows, self.folder, path))
         files = {row.evidence.file for row in kept.rows.values() if row.evidence}
         write_json(path, kept.to_json())
         remove_evidence(path, before - files)
         return [path.parent / file for file in sorted(files)]
+
+
+def must_be_free_for_baseline(path: Path) -> None:
+    """Refuse a place where something else than a baseline lies, be it a damaged one: EdgekdError."""
+    if path.exists() and (content := read_content(path)).strip() and KIND.encode() not in content:
+        raise EdgekdError(f"{path} is no baseline, so it is not replaced: name another file, or move it away")
 
 
 def load_subject(path: Path) -> GateSubject:

@@ -3,7 +3,10 @@ import shlex
 
 import pytest
 
+from edgekd.errors import StorageError
 from edgekd.files import sha256
+from edgekd.gate import load_subject
+from edgekd.gate.files import kept_file
 
 
 @pytest.fixture
@@ -125,6 +128,42 @@ def test_a_policy_that_cannot_be_is_an_error_of_one_line(agreed, run_folder, edg
     assert done.code == 1
     assert "did you mean 'size_bytes'" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_what_is_no_baseline_is_not_replaced(run_folder, edgekd):
+    other = run_folder("other") / "report.json"
+    before = other.read_bytes()
+    done = edgekd("baseline", "promote", run_folder("agreed"), other)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"error: {other} is no baseline, so it is not replaced: name another file, or move it away\n"
+    assert other.read_bytes() == before
+
+
+def test_a_baseline_with_a_conflict_of_a_merge_is_replaced(agreed, run_folder, edgekd):
+    whole = agreed.read_text()
+    agreed.write_text(f"<<<<<<< ours\n{whole}")
+    assert edgekd("baseline", "promote", run_folder("again"), agreed).code == 0
+    assert agreed.read_text() == whole
+
+
+def test_a_baseline_that_is_not_replaced_keeps_its_files(run_folder, edgekd, tmp_path, monkeypatch):
+    path, runs = tmp_path / "baseline.json", []
+    for name, content in (("first", b"a network"), ("second", b"another")):
+        runs.append(run_folder(name, file="model.onnx", file_sha256=sha256(content), size_bytes=len(content)))
+        (runs[-1] / "model.onnx").write_bytes(content)
+    assert edgekd("baseline", "promote", runs[0], path, "--files").code == 0
+    [row] = load_subject(path).rows.values()
+
+    def full(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edgekd.gate.subject.write_json", full)
+        assert edgekd("baseline", "promote", runs[1], path, "--files").code == 1
+    assert kept_file(path, row).read_bytes() == b"a network"
+    assert edgekd("baseline", "promote", runs[1], path, "--files").code == 0
+    [left] = (tmp_path / "baseline-files").iterdir()
+    assert left.read_bytes() == b"another"
 
 
 def test_the_command_to_copy_is_one_for_a_shell(agreed, run_folder, edgekd):

@@ -5,7 +5,7 @@ import pytest
 from edgekd.errors import EdgekdError
 from edgekd.files import sha256
 from edgekd.gate import load_subject
-from edgekd.gate.files import folder_of, keep_files, kept_file
+from edgekd.gate.files import folder_of, keep_files, kept_file, remove_other_files
 from edgekd.gate.row import GateRow
 
 FILE = b"a network"
@@ -40,6 +40,8 @@ def test_the_files_of_an_earlier_baseline_go_and_nothing_else(run, tmp_path):
     (folder / f"{'1' * 16}.onnx").symlink_to("mine.onnx")
     (folder / f"{'2' * 16}.onnx").mkdir()
     [kept] = keep_files(run, tmp_path / "baseline.json")
+    assert (folder / "0123456789abcdef.onnx").exists(), "which the baseline names until the new one is written"
+    remove_other_files(tmp_path / "baseline.json", [kept])
     others = {"mine.onnx", ".gitattributes", f"{'1' * 16}.onnx", f"{'2' * 16}.onnx"}
     assert {path.name for path in folder.iterdir()} == {kept.name, *others}
 
