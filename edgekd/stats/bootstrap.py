@@ -19,7 +19,7 @@ DRAWS = 2000
 IN_TAIL = 20
 # Weights at a time: what is computed from them then stays in the processor's cache.
 CHUNK = 2**18
-# Two values that differ by less are one: sums of the same terms in another order.
+# Two values that differ by a smaller share of themselves are one: sums of the same terms in another order.
 TIE = 1e-12
 
 
@@ -100,9 +100,9 @@ def randomisation_p(joined: _Weighted, difference: float, draws: int = DRAWS, se
         swapped = random.integers(2, size=(size, n)).astype(np.float64)
         kept = 1 - swapped
         ours, theirs = (joined.values(np.hstack(each)) for each in ((kept, swapped), (swapped, kept)))
-        found = ours - theirs
-        larger += int(np.count_nonzero(~(found < difference - TIE)))
-        smaller += int(np.count_nonzero(~(found > difference + TIE)))
+        found, apart = ours - theirs, TIE * np.maximum(np.abs(ours), np.abs(theirs))
+        larger += int(np.count_nonzero(~(found < difference - apart)))
+        smaller += int(np.count_nonzero(~(found > difference + apart)))
     return larger / (1 + draws), smaller / (1 + draws)
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from edgekd.errors import EdgekdError
+from edgekd.errors import EdgekdError, first_line
 from edgekd.stats.paired import drop, drop_interval
 from edgekd.stats.proportion import wilson_interval
 from edgekd.tasks.metric import Correct
@@ -76,7 +76,7 @@ def compare(
         seed: of the draws, which both networks share.
 
     Raises:
-        EdgekdError: the two are not of the same samples, or the metric of one is no number.
+        EdgekdError: the two are not of the same samples and classes, or the metric of one is no number.
     """
     if before.n != after.n or not before.n:
         raise EdgekdError(
@@ -108,10 +108,9 @@ def interval(metric: Metric, evidence: Evidence, confidence: float = 0.95, seed:
         return wilson_interval(sum(map(bool, evidence.correct)), evidence.n, confidence)
     from edgekd.stats.bootstrap import TIE, bootstrap_bounds, bootstrap_values, draws_for
 
-    one_sided = (1 + confidence) / 2
-    if not evidence.n or not len(values := bootstrap_values(evidence, draws_for(one_sided), seed)):
+    one_sided, value = (1 + confidence) / 2, evidence.value() if evidence.n else math.nan
+    if not math.isfinite(value) or not len(values := bootstrap_values(evidence, draws_for(one_sided), seed)):
         raise EdgekdError(f"{metric.name} is no number: look at the network's outputs")
-    value = evidence.value()
     if metric.unit == "%" and values.max() - values.min() < TIE:
         return wilson_interval(min(value, 1.0) * evidence.n, evidence.n, confidence)
     return bootstrap_bounds(values, value, evidence.n, one_sided)
@@ -157,13 +156,20 @@ def _resampled(metric: Metric, before: Evidence, after: Evidence, confidence: fl
     from edgekd.stats.bootstrap import bootstrap_bounds, bootstrap_differences, draws_for, randomisation_p
 
     values, draws = (before.value(), after.value()), draws_for(confidence)
-    if any(value != value for value in values):
+    if not all(map(math.isfinite, values)):
         raise EdgekdError(f"{metric.name} is no number for one of the two networks: look at its outputs")
     if _are_same(before, after):  # as of a network that nobody changed
         return MetricDifference(*values, drop=0.0, lower=0.0, upper=0.0, interval=(0.0, 0.0), p=1.0, n=before.n)
     better, worse = (before, after) if metric.better == "higher" else (after, before)
+    try:
+        joined = better.joined(worse)
+    except ValueError as error:
+        raise EdgekdError(
+            f"{metric.name}: the two networks predict other classes, labels or values ({first_line(error)}): give both "
+            "networks' predictions for one test set"
+        ) from error
     differences, lost = bootstrap_differences(better, worse, draws, seed), metric.drop(*values)
-    of_drop, of_gain = randomisation_p(better.joined(worse), lost, draws, seed)
+    of_drop, of_gain = randomisation_p(joined, lost, draws, seed)
 
     def bounds(confidence: float) -> tuple[float, float]:
         low, high = bootstrap_bounds(differences, lost, before.n, confidence)

@@ -58,7 +58,7 @@ class Evidence(ABC):
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
     def joined(self, other: Evidence) -> Evidence:
-        """Return the evidence of these samples and then ``other``'s."""
+        """Return the evidence of these samples and then ``other``'s; raises ValueError where it is of other classes."""
         import numpy as np
 
         theirs = other.arrays()

@@ -107,3 +107,18 @@ def test_a_swap_without_a_value_counts_against_a_difference():
 
     joined = NeverSwapped(np.repeat([1.0, 0.0], 30))
     assert randomisation_p(joined, 1.0, 200) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1.0, 1e9])
+def test_p_values_are_the_same_in_every_unit(unit):
+    """Of five samples that all became worse, 1 swap of 32 is as bad: the one of none."""
+    draws = 2000
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        before = random.exponential(size=5)
+        after = before + random.uniform(0.1, 1.0, 5)
+        worse, better = (Mean(unit * each) for each in (after, before))
+        joined, every = Mean(np.concatenate([worse.samples, better.samples])), np.ones((1, 5))
+        larger, smaller = randomisation_p(joined, float((worse.values(every) - better.values(every))[0]), draws)
+        assert larger == pytest.approx(1 / 32, abs=4 * (31 / 32**2 / draws) ** 0.5)
+        assert smaller == 1

@@ -8,7 +8,9 @@ from edgekd.errors import EdgekdError, MeasurementError
 from edgekd.stats.paired import drop, drop_interval
 from edgekd.stats.proportion import wilson_interval
 from edgekd.tasks.compare import compare, interval
+from edgekd.tasks.detection.evidence import BoxPrecision
 from edgekd.tasks.metric import Correct, Evidence, Metric
+from edgekd.tasks.regression.evidence import AbsoluteErrors
 
 ACCURACY = Metric("accuracy", "accuracy", "%", "higher", "mcnemar", Correct, lambda: Correct)
 ERROR = Metric("mae", "mean absolute error", "mm", "lower", "bootstrap", Correct, lambda: Correct)
@@ -159,3 +161,28 @@ def test_the_same_predictions_need_no_draws(monkeypatch):
     found = compare(SHARE, Correct(right), Correct(right.copy()))
     assert (found.drop, found.lower, found.upper, found.interval, found.p) == (0, 0, 0, (0, 0), 1)
     assert not found.is_worse and not found.is_better
+
+
+def test_an_infinite_metric_is_refused():
+    errors = np.ones(20)
+    errors[3] = np.inf
+    with pytest.raises(EdgekdError, match="mae is no number: look at the network's outputs"):
+        interval(ERROR, MeanError(errors))
+    with pytest.raises(EdgekdError, match="mae is no number for one of the two networks"):
+        compare(ERROR, MeanError(np.ones(20)), MeanError(errors))
+
+
+def errors_of(values: int) -> AbsoluteErrors:
+    return AbsoluteErrors(np.full((5, values), values / 2), np.ones((5, values), bool))
+
+
+def boxes_of(classes: int) -> BoxPrecision:
+    hits = np.array([[1], [1], [0]], np.uint16)
+    objects = np.ones((3, classes), np.int32)
+    return BoxPrecision(np.full((3, 1), 0.5, np.float32), np.zeros((3, 1), np.int16), hits, hits * 0, objects)
+
+
+@pytest.mark.parametrize("of", [errors_of, boxes_of])
+def test_networks_of_other_classes_are_refused(of):
+    with pytest.raises(EdgekdError, match="mae: the two networks predict other classes, labels or values"):
+        compare(ERROR, of(2), of(3))

@@ -106,6 +106,9 @@ class BoxPrecision(_MeanOverClasses):
     def joined(self, other: Evidence) -> Evidence:
         """Return the evidence of these images and then ``other``'s, which may have another number of detections."""
         theirs = {name: np.asarray(rows) for name, rows in other.arrays().items()}
+        counts = [np.asarray(each).shape[1] for each in (self.objects, theirs["objects"])]
+        if counts[0] != counts[1]:
+            raise ValueError(f"{counts[0]} classes and {counts[1]}")
         arrays = {}
         for name, rows in self.arrays().items():
             ours, filler = np.asarray(rows), -1 if name == "classes" else 0
