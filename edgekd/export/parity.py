@@ -31,6 +31,8 @@ class Parity:
         agreement: share of samples with the same prediction.
         max_abs_difference: of several outputs the one that is the most steps apart has these figures.
         max_steps, mean_steps: differences in quantisation steps, 1/255 of the range of the reference's values.
+        not_finite: how many of the ``n`` samples have outputs that are no finite numbers, of which differences are
+            left out; None where there are none.
     """
 
     agreement: float
@@ -38,6 +40,7 @@ class Parity:
     n: int
     max_steps: float
     mean_steps: float
+    not_finite: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class OutputParity:
 
     Attributes:
         n: the number of samples.
-        max_steps, mean_steps: differences in quantisation steps, 1/255 of the range of the reference's values.
+        max_steps, mean_steps: differences in quantisation steps, 1/255 of the range of the reference's values, where
+            both are finite.
     """
 
     max_abs_difference: float
@@ -66,7 +70,9 @@ def parity(
     found = max(output_parity(*([each] for each in both)).values(), key=lambda each: each.max_steps)
     rows = (task.to_rows({name: each.numpy() for name, each in named.items()}) for named in both)
     agreement = float(task.agree(*map(task.from_rows, rows)).mean())
-    return Parity(agreement, found.max_abs_difference, found.n, found.max_steps, found.mean_steps)
+    finite = [each.reshape(len(each), -1).isfinite().all(1) for each in both[1].values()]
+    lost = int((~torch.stack(finite).all(0)).sum())
+    return Parity(agreement, found.max_abs_difference, found.n, found.max_steps, found.mean_steps, lost or None)
 
 
 def output_parity(
@@ -96,16 +102,22 @@ def output_parity(
 
 
 def _difference_of(pairs: Sequence[tuple[Tensor, Tensor]]) -> OutputParity:
-    low, high = (min(float(ours.min()) for ours, _ in pairs), max(float(ours.max()) for ours, _ in pairs))
+    references = [_finite(ours) for ours, _ in pairs]
+    low, high = (min(float(each.min()) for each in references), max(float(each.max()) for each in references))
     step = max(high - low, 1e-12) / STEPS
-    differences = [_apart(ours, theirs) for ours, theirs in pairs]
-    largest = max(float(each.max()) for each in differences)
-    mean = float(torch.cat([each.flatten() for each in differences]).mean())
+    differences = torch.cat([_finite(_apart(ours, theirs)) for ours, theirs in pairs])
+    largest, mean = float(differences.max()), float(differences.mean())
     return OutputParity(largest, sum(len(ours) for ours, _ in pairs), largest / step, mean / step)
 
 
 def _apart(ours: Tensor, theirs: Tensor) -> Tensor:
     return (ours - theirs).abs() if ours.is_floating_point() else (ours.double() - theirs.double()).abs()
+
+
+def _finite(values: Tensor) -> Tensor:
+    """The finite ones, flat; a zero where none of them is."""
+    found = values[values.isfinite()]
+    return found if len(found) or not values.numel() else values.new_zeros(1)
 
 
 @dataclass(frozen=True)

@@ -59,14 +59,21 @@ def _placement_notes(placement: PlacementResult) -> list[schema.Note]:
 
 
 def disagreement(label: str, file: FileRecord) -> list[schema.Note]:
-    """Warn where a file predicts otherwise than its network."""
-    agreement = file.parity.agreement
-    if agreement >= LEAST_AGREEMENT:
-        return []
-    where = f"; it departs from what the file says at {file.departs_at}" if file.departs_at else ""
-    runtime = runtime_text(file.runtime, file.profile)
-    message = f"{label} predicts as PyTorch does on only {agreement:.1%} of the test samples in {runtime}{where}"
-    return [schema.Note(code="runtime_disagrees", message=message)]
+    """Warn where a file predicts otherwise than its network, or nothing."""
+    agreement, lost = file.parity.agreement, file.parity.not_finite
+    runtime, notes = runtime_text(file.runtime, file.profile), []
+    if lost:
+        way_out = "keep the network in float32, or equalise its layers (quantize with equalize: true)"
+        message = (
+            f"{label} gives no finite numbers for {lost} of {file.parity.n} test samples in {runtime}, and predicts "
+            f"nothing there{f': {way_out}' if file.precision == 'float16' else ''}"
+        )
+        notes.append(schema.Note(code="outputs_not_finite", message=message))
+    if agreement < LEAST_AGREEMENT:
+        where = f"; it departs from what the file says at {file.departs_at}" if file.departs_at else ""
+        message = f"{label} predicts as PyTorch does on only {agreement:.1%} of the test samples in {runtime}{where}"
+        notes.append(schema.Note(code="runtime_disagrees", message=message))
+    return notes
 
 
 def slower(

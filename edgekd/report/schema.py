@@ -248,7 +248,8 @@ class ParityRecord(ReportPart):
     """How far a file's outputs are from the network's on ``n`` samples.
 
     A step is a 255th of the range of the network's logits. ``departs_at`` is the first layer at which the runtime
-    departs from the file, searched for if predictions differ.
+    departs from the file, searched for if predictions differ. ``not_finite`` samples have outputs that are no finite
+    numbers, and count as predicted wrongly.
     """
 
     model: str
@@ -260,6 +261,7 @@ class ParityRecord(ReportPart):
     max_steps: float | None = None
     mean_steps: float | None = None
     departs_at: str | None = None
+    not_finite: Count | None = None
 
 
 class ProfileRecord(ReportPart):

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # NumPy is imported where it is used: a gate that compares right with wrong starts without it.
 
+# In place of a metric of outputs that are not finite.
+NO_NUMBER = "no number"
+
 
 class Evidence(ABC):
     """The results of one network on each of N samples: all that a metric needs.
@@ -160,6 +163,8 @@ class Metric:
 
     def precisely(self, value: float) -> str:
         """Format a value as ``97.24%``, or ``4.123 mm``, where close values are compared."""
+        if value != value:
+            return NO_NUMBER
         return f"{value:.2%}" if self.unit == "%" else f"{significant(value, 4)} {self.unit}".rstrip()
 
 

@@ -136,3 +136,17 @@ def test_the_steps_of_the_report_show_the_same_quotient():
     ]
     [step] = steps(Report(name="run", recipe_sha256="0", rows=tuple(rows)))
     assert step.latency == "1.22× slower"
+
+
+def test_a_file_whose_numbers_overflow_is_said():
+    one = Parity(0.998, 0.1, 500, 1.0, 0.1, not_finite=1)
+    [note] = file_warnings("quantized", file_record(precision="float16", parity=one))
+    assert note.code == "outputs_not_finite"
+    assert note.message == (
+        "quantized gives no finite numbers for 1 of 500 test samples in onnxruntime, and predicts nothing there: keep "
+        "the network in float32, or equalise its layers (quantize with equalize: true)"
+    )
+    many = replace(one, agreement=0.9, not_finite=50)
+    assert [each.code for each in file_warnings("quantized", file_record(parity=many))] == [
+        *("outputs_not_finite", "runtime_disagrees")
+    ]

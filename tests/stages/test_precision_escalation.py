@@ -1,17 +1,21 @@
 """Precision escalation: each step is tried where the one before misses, and the metrics say why."""
 
+import copy
+import json
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from edgekd.errors import ModelError
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted_layers
 from edgekd.quantize.sensitivity import float_layers
 from edgekd.recipe import Budget, Quantize, Target
 from edgekd.spec import Spec
 from edgekd.stages.deployment import Precisions
 from edgekd.stages.job import Job, Result
+from edgekd.stages.quantize.steps import describe
 from edgekd.stages.quantize.work import quantize
 from edgekd.stages.targets import training_profile
 from edgekd.stages.work import WORK
@@ -25,13 +29,12 @@ QUICK = {"epochs": 1, "calibration": "minmax", "calibration_batches": 2, "bias_c
 @pytest.fixture
 def escalate(digits, trained, tmp_path):
     """Quantises the trained network of the tests; it is its own teacher."""
-    import copy
 
-    def run(drop: float | None, asked: dict[str, Any] = CPU, **section: Any) -> Result:
+    def run(drop: float | None, asked: dict[str, Any] = CPU, network: nn.Module = trained, **section: Any) -> Result:
         torch.manual_seed(0)
         job = Job(
             name="01-quantize",
-            network=copy.deepcopy(trained).eval(),
+            network=copy.deepcopy(network).eval(),
             spec=Spec("small_cnn", digits.input_shape, 10, {"width": 8}),
             stage=Quantize(**{**QUICK, **section}),
             data=digits,
@@ -150,6 +153,33 @@ def test_half_precision_that_is_not_enough_is_followed(escalate):
     assert steps(result) == [("half", False), ("ptq", False)]
     assert result.spec.change_by("quantize")["profile"] == "tensorrt"
     assert not any(module.zero_point.any() for module in fake_quants(result.network).values())
+
+
+@pytest.fixture
+def loud(trained):
+    """The trained network with activations of a million times the size, which float16 cannot hold."""
+    network = copy.deepcopy(trained)
+    with torch.no_grad():
+        network[0].weight.mul_(1e6)
+        network[1].running_mean.mul_(1e6)
+        network[1].running_var.mul_(1e12)
+    return network
+
+
+def test_numbers_that_half_precision_cannot_hold_are_not_enough(escalate, loud):
+    result = escalate(50.0, GPU, network=loud, rungs=("half", "ptq"))
+    half, ptq = json.loads(json.dumps(result.metrics["rungs"], allow_nan=False))
+    assert half == {"rung": "half", "met": False, "validation_accuracy": None}
+    assert (ptq["rung"], ptq["met"]) == ("ptq", True)
+    assert describe(result.metrics)[1] == ("Half precision", "no number, not enough")
+
+
+def test_a_network_without_finite_outputs_is_refused(escalate, trained):
+    broken = copy.deepcopy(trained)
+    with torch.no_grad():
+        broken[-1].weight.fill_(torch.nan)
+    with pytest.raises(ModelError, match="^the network to quantise gives no finite numbers for some validation"):
+        escalate(1.0, network=broken)
 
 
 def test_half_alone_is_half(escalate):

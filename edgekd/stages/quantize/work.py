@@ -1,6 +1,7 @@
 """Precision escalation: fp16, post-training quantisation, QAT and mixed precision, until one keeps the metric."""
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -13,6 +14,7 @@ from torch.fx import GraphModule
 from edgekd.artifact import capture, fill
 from edgekd.data import Samples
 from edgekd.distill.ensemble import first_teacher
+from edgekd.errors import ModelError
 from edgekd.log import get_logger
 from edgekd.models.batchnorm import reestimate
 from edgekd.quantize import freeze_ranges, observe, prepare
@@ -125,9 +127,11 @@ def quantize(job: QuantizeJob) -> Result:
 
 def _escalation(job: QuantizeJob) -> Escalation:
     metric, own = job.data.task.metrics[0], metric_of(job.network, job.data, job.data.validation)
+    _must_be_number(own, "the network to quantise")
     drop = job.needs.drop
     if drop is not None and job.teacher is not None:
         teacher = metric_of(first_teacher(job.teacher), job.data, job.data.validation)
+        _must_be_number(teacher, "the teacher")
         allowed = f"{drop:g} {metric.unit_of_differences}"
         return Escalation(
             metric,
@@ -137,6 +141,14 @@ def _escalation(job: QuantizeJob) -> Escalation:
     slack = metric.scale * _noise(job, own, own)
     told = f"what {len(job.data.validation)} samples can tell"
     return Escalation(metric, metric.limit(own, slack), f"the float network's {metric.precisely(own)}, less {told}")
+
+
+def _must_be_number(value: float, whose: str) -> None:
+    if math.isnan(value):
+        raise ModelError(
+            f"{whose} gives no finite numbers for some validation samples, so that nothing can be compared with it: "
+            "train it again, with a lower lr or with clip_norm"
+        )
 
 
 def _noise(job: QuantizeJob, first: float, second: float) -> float:

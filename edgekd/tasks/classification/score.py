@@ -124,15 +124,19 @@ def negative_log_likelihood(logits: NDArray[Any], targets: NDArray[Any]) -> floa
 
 @dataclass(frozen=True)
 class ClassDetails:
-    """Figures next to accuracy, of the samples that are known; see the functions of the same names."""
+    """Figures next to accuracy, of the samples that are known; see the functions of the same names.
+
+    Those of confidence are None where logits are not finite, of which it is not known.
+    """
 
     right_by_class: list[int]
-    expected_calibration_error: float
-    reliability: list[ReliabilityBin]
-    negative_log_likelihood: float
+    expected_calibration_error: float | None = None
+    reliability: list[ReliabilityBin] | None = None
+    negative_log_likelihood: float | None = None
 
     def to_json(self) -> JsonObject:
-        return {**vars(self), "reliability": [each._asdict() for each in self.reliability]}
+        bins = None if self.reliability is None else [each._asdict() for each in self.reliability]
+        return {name: each for name, each in {**vars(self), "reliability": bins}.items() if each is not None}
 
 
 def details(logits: NDArray[Any], targets: Arrays) -> ClassDetails:
@@ -141,8 +145,11 @@ def details(logits: NDArray[Any], targets: Arrays) -> ClassDetails:
     if "known" in targets:
         logits, classes = logits[targets["known"]], classes[targets["known"]]
     predictions = decode(logits)
+    right_by_class = correct_by_class(predictions.classes, classes, logits.shape[1])
+    if not np.isfinite(logits).all():
+        return ClassDetails(right_by_class)
     return ClassDetails(
-        right_by_class=correct_by_class(predictions.classes, classes, logits.shape[1]),
+        right_by_class=right_by_class,
         expected_calibration_error=expected_calibration_error(predictions, classes),
         reliability=reliability(predictions, classes),
         negative_log_likelihood=negative_log_likelihood(logits, classes),

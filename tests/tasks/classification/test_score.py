@@ -128,3 +128,11 @@ def test_a_class_that_is_not_known_may_be_anything():
 def test_classes_alone_have_no_confidence():
     with pytest.raises(DataError, match="decode the logits"):
         score.reliability(ClassPredictions(np.array([0])), np.array([0]))
+
+
+def test_of_logits_that_are_not_finite_there_is_no_confidence():
+    logits, classes = drawn(n=50)
+    logits[3, 2], logits[7, 0] = np.nan, np.inf
+    right = [place for place in range(50) if place not in (3, 7) and logits[place].argmax() == classes[place]]
+    expected = [sum(classes[place] == each for place in right) for each in range(7)]
+    assert score.details(logits, {"classes": classes}).to_json() == {"right_by_class": expected}
