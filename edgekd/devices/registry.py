@@ -11,6 +11,7 @@ from edgekd.devices.address import Address, parse_address
 from edgekd.errors import DeviceError, EdgekdError, first_line
 from edgekd.files import read_object, write_json
 from edgekd.nearest import among
+from edgekd.user_cache import home_folder
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 VERSION = 1
@@ -68,7 +69,7 @@ def registry_path() -> Path:
         return Path(named)
     given = os.environ.get("XDG_CONFIG_HOME", "")
     # The XDG specification has relative paths ignored.
-    folder = Path(given) if Path(given).is_absolute() else Path.home() / ".config"
+    folder = Path(given) if Path(given).is_absolute() else home_folder() / ".config"
     return folder / "edgekd" / "devices.json"
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgekd.user_cache import home_folder
+
 # Of what devices say of themselves: their users' home folders.
 LEFT_OUT = ("executable", "trtexec")
 
@@ -17,7 +19,7 @@ def without_local_paths(document: Any, folder: Path, written: Mapping[str, str])
     The run's ``folder`` becomes its name, a path of the recipe what was ``written`` for it (or its name, where that
     was absolute too), the working directory ``.``, the home folder ``~`` and the folder of temporary files ``...``.
     """
-    names = {str(Path.cwd()): ".", str(Path.home()): "~", tempfile.gettempdir(): "..."}
+    names = {str(Path.cwd()): ".", str(home_folder()): "~", tempfile.gettempdir(): "..."}
     for resolved, word in written.items():
         path, colon, _ = resolved.partition(".py:")
         short = Path(path).name if word.startswith(("/", "~")) else word.partition(".py:")[0]
@@ -36,8 +38,6 @@ def without_local_paths(document: Any, folder: Path, written: Mapping[str, str])
     return clean(document)
 
 
-def shorten_path(word: str) -> str:
-    """Return a word of a command line with the path in it, if it is absolute, relative to the working directory or,
 def command_line(words: Iterable[str]) -> str:
     """Return the command of edgekd with these words, as reports keep it: without local paths, in text of UTF-8."""
     command = shlex.join(["edgekd", *map(shorten_path, words)])
@@ -45,6 +45,8 @@ def command_line(words: Iterable[str]) -> str:
     return command.encode(errors="backslashreplace").decode()
 
 
+def shorten_path(word: str) -> str:
+    """Return a word of a command line with the path in it, if it is absolute, relative to the working directory or,
     where it leads elsewhere, by its last part.
     """
     head, equals, tail = word.rpartition("=")

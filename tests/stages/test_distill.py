@@ -121,18 +121,23 @@ def test_classes_that_lost_are_named(report, folder):
 
 
 @pytest.mark.parametrize("also", ["", "also: [{method: at}], "])
-def test_the_teachers_cache_gives_the_same_bits_as_the_teacher(tmp_path, monkeypatch, also):
-    """On the same fixed views, with augmentation."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+def test_the_teachers_cache_gives_the_same_bits_as_the_teacher(tmp_path, monkeypatch, capsys, also):
+    """On the same fixed views, with augmentation; where nothing can be written, the teacher runs."""
     weights = []
-    for cache in ("true", "false"):
+    for name, cache, home in (
+        *(("kept", "true", tmp_path / "home"), ("run", "false", tmp_path / "home")),
+        ("refused", "true", "/dev/null/home"),
+    ):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(home))
         stage = f"distill: {{{also}views: 2, cache: {cache}, epochs: 3}}"
         text = RECIPE[: RECIPE.index("stages:")].replace("batch_size: 50", "batch_size: 50, augment: [crop, flip]")
-        (tmp_path / cache).mkdir()
+        (tmp_path / name).mkdir()
         path = write_recipe(
-            tmp_path / cache, f"{text}stages:\n  - {stage}\ntargets: [{{device: elsewhere, architecture: x86}}]\n"
+            tmp_path / name, f"{text}stages:\n  - {stage}\ntargets: [{{device: elsewhere, architecture: x86}}]\n"
         )
-        distilled = run_stages(load_recipe(path), tmp_path / cache / "run")[-1]
+        distilled = run_stages(load_recipe(path), tmp_path / name / "run")[-1]
         weights.append((distilled.folder / "weights.safetensors").read_bytes())
-    assert weights[0] == weights[1]
+        said = "/dev/null/home/edgekd/teachers cannot be written: the teacher runs in every epoch"
+        assert (said in capsys.readouterr().err) == (name == "refused")
+    assert weights[0] == weights[1] == weights[2]
     assert list((tmp_path / "home").rglob("logits.npy"))

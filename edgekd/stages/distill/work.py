@@ -17,7 +17,10 @@ from edgekd.stages.objective import between_generations, distillation, terms_of
 from edgekd.train import distributed
 from edgekd.train.device import make_fabric, trains_channels_last
 from edgekd.train.history import History, history_from_json, history_to_json
-from edgekd.user_cache import cache_folder
+from edgekd.user_cache import cache_folder, writable_cache
+
+# Of the user's cache.
+TEACHERS = "teachers"
 
 
 def check(stage: Distill, trial: Trial) -> tuple[str, ...]:
@@ -77,11 +80,11 @@ def on_views(job: Job[Distill], network: nn.Module, training: Training) -> Train
     views = Views((section.views or 1) if data.augment else 1, job.seed)
     live = job.running_teacher(terms)
     teacher: nn.Module | TeacherCache = live
-    if section.cache:
+    if section.cache and distributed.on_rank_zero(_is_cache_writable):
         layers = [path for term in terms for _, path in term.pairs]
         opened = partial(
             TeacherCache.open,
-            cache_folder() / "teachers",
+            cache_folder() / TEACHERS,
             live,
             data,
             views,
@@ -91,3 +94,7 @@ def on_views(job: Job[Distill], network: nn.Module, training: Training) -> Train
         )
         teacher = distributed.rank_zero_first(opened)
     return replace(training.having(views=views), objective=distillation(section, teacher, terms, data.task))
+
+
+def _is_cache_writable() -> bool:
+    return writable_cache(TEACHERS, "the teacher runs in every epoch") is not None

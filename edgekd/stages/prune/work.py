@@ -31,7 +31,7 @@ from edgekd.strict_json import JsonObject
 from edgekd.tasks.tensors import Named
 from edgekd.train import metric_of, outputs_of
 from edgekd.train.history import History, history_from_json, history_to_json
-from edgekd.user_cache import cache_folder
+from edgekd.user_cache import writable_cache
 
 logger = get_logger(__name__)
 
@@ -207,7 +207,7 @@ class _Pruning:
                 loss=ranking.loss,
                 batches=self._inputs(section.batchnorm_batches),
                 cuts=section.sensitivity,
-                cache=cache_folder() / "sensitivity",
+                cache=writable_cache("sensitivity", "the scan of layers is not kept"),
                 latency=latency,
                 latency_setting=canonical_json([self.job.needs.to_json(), machine]).decode(),
             )
