@@ -9,12 +9,14 @@ from pathlib import Path
 
 from edgekd.devices.address import Address, parse_address
 from edgekd.errors import DeviceError, EdgekdError, first_line
-from edgekd.files import read_object, write_json
+from edgekd.files import locked, read_object, write_json
 from edgekd.nearest import among
 from edgekd.user_cache import home_folder
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 VERSION = 1
+# What processes that change it wait for.
+LIST = "the list of devices"
 
 
 @dataclass(frozen=True)
@@ -109,12 +111,14 @@ def find_device(name: str, path: Path | None = None) -> Device:
 
 def add_device(device: Device, replace: bool = False, path: Path | None = None) -> None:
     """Add ``device`` to the registry; ``replace`` allows it to replace the one of the same name."""
-    path, known = path or registry_path(), devices(path)
+    path = path or registry_path()
     if device.name in LOCAL:
         raise DeviceError(f"{device.name} is this machine's own; give the new device another name")
-    if device.name in known and not replace:
-        raise DeviceError(f"there is a device called {device.name} already; another name, or --replace")
-    write_json(path, document({**known, device.name: device}))
+    with locked(path, LIST):
+        known = devices(path)
+        if device.name in known and not replace:
+            raise DeviceError(f"there is a device called {device.name} already; another name, or --replace")
+        write_json(path, document({**known, device.name: device}))
 
 
 def remove_device(name: str, path: Path | None = None) -> None:
@@ -123,11 +127,14 @@ def remove_device(name: str, path: Path | None = None) -> None:
     Raises:
         DeviceError: no such device is registered, or it is this machine's own.
     """
-    path, known = path or registry_path(), devices(path)
+    path = path or registry_path()
     if name in LOCAL:
         raise DeviceError(f"{name} is this machine's own and stays; 'edgekd devices list' shows all")
-    removed = find_device(name, path)
-    write_json(path, document({each.name: each for each in known.values() if each != removed}))
+    find_device(name, path)
+    with locked(path, LIST):
+        known = devices(path)
+        known.pop(name, None)
+        write_json(path, document(known))
 
 
 def document(known: Mapping[str, Device]) -> dict[str, object]:

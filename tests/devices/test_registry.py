@@ -1,4 +1,6 @@
 import json
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,20 @@ def test_what_is_removed_is_gone(registry):
     with pytest.raises(DeviceError, match="cpu is this machine's own and stays"):
         remove_device("cpu")
     assert list(devices()) == ["cpu", "cuda", "desk"]
+
+
+def add_ten(start: Barrier, name: str) -> None:
+    start.wait()
+    for number in range(10):
+        add_device(Device(f"{name}-{number}", "a"))
+
+
+def test_processes_that_add_at_once_lose_no_device():
+    names, fork = "abcd", get_context("fork")
+    start = fork.Barrier(len(names))
+    added = [fork.Process(target=add_ten, args=(start, name)) for name in names]
+    for process in added:
+        process.start()
+    for process in added:
+        process.join()
+    assert set(devices()) == {"cpu", "cuda", *(f"{name}-{number}" for name in names for number in range(10))}
