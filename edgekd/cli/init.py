@@ -18,5 +18,5 @@ def init(
 
     if path.exists():
         raise StorageError(f"{path} is there already: name another file, or remove it first")
-    write_text(path, (resources("edgekd.recipe") / "starter.yaml").read_text())
+    write_text(path, (resources("edgekd.recipe") / "starter.yaml").read_text(encoding="utf-8"))
     tell(f"{path} written; change it, then: edgekd recipe check {path}")

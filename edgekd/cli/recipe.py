@@ -8,7 +8,7 @@ import typer
 
 from edgekd import plain_text
 from edgekd.cli.output import tell
-from edgekd.errors import RecipeError
+from edgekd.errors import EdgekdError, RecipeError
 
 if TYPE_CHECKING:
     from edgekd.recipe import Recipe
@@ -30,7 +30,7 @@ def check(recipes: Files, overrides: Set = [], as_json: Json = False) -> None:  
     for path in recipes:
         try:
             document, words = checked(path, overrides)
-        except RecipeError as error:
+        except EdgekdError as error:  # such as of the registry of devices
             documents.append({"path": str(path), "ok": False, "mistakes": str(error).splitlines()})
             mistakes.append(str(error))
             continue

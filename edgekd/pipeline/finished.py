@@ -44,15 +44,18 @@ def finished(folder: Path, recipe: Recipe, command: str) -> Report | None:
     """
     try:
         known = read_object(folder / FINISHED, "it is made again")
-    except EdgekdError:
+        is_same = (
+            is_settled(recipe)
+            and known.get("key") == key_of(recipe, command)
+            and known.get("files") == digests(folder, PRODUCTS)
+        )
+    # OSError is of a file that is gone, such as a checkpoint: the check of the recipe says in which line it is named.
+    except (EdgekdError, OSError):
         return None
-    is_same = (
-        is_settled(recipe)
-        and known.get("key") == key_of(recipe, command)
-        and known.get("files") == digests(folder, PRODUCTS)
-        and known.get("data") == load_data(recipe.data, recipe.seed, recipe.kind, recipe.decoding).decoded_fingerprint
-    )
     if not is_same:
+        return None
+    data = load_data(recipe.data, recipe.seed, recipe.kind, recipe.decoding)
+    if known.get("data") != data.decoded_fingerprint:
         return None
     logger.info(f"{folder}: finished before, and nothing has changed since")
     return load_report(folder)

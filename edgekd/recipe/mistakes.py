@@ -15,6 +15,8 @@ from edgekd.recipe.schema import EVERY_KEY, Recipe
 from edgekd.recipe.tree import Loc, Origin, Tree, mistake
 
 MOST = 10
+# pydantic's mark at the end of the place of a key that is no name.
+KEY = "[key]"
 
 
 def explain(error: ValidationError) -> list[Mistake]:
@@ -44,6 +46,8 @@ def _place(origin: Origin) -> tuple[str, int]:
 
 def _explained(details: ErrorDetails) -> Mistake:
     loc: Loc = details["loc"]
+    if loc[-1:] == (KEY,):
+        return Mistake(f"expected names as keys, got {shown(details['input'])}", *loc[:-2])
     if details["type"] == "missing" and isinstance(loc[-1], int):
         # A list of a fixed length lacks its last items.
         message = unexpected(loc[:-1], details["input"])

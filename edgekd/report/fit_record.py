@@ -183,7 +183,7 @@ def read_fit(folder: Path) -> FitRecord:
         trials=tuple(_candidate(event) for event in events if event["event"] == "trial"),
         left={event["arm"]: event["reason"] for event in events if event["event"] == "left"},
         summary=read_object(summary, "the same 'edgekd fit' writes it again") if summary.is_file() else {},
-        recipe=(folder / WINNER_RECIPE).read_text() if (folder / WINNER_RECIPE).is_file() else "",
+        recipe=(folder / WINNER_RECIPE).read_text(encoding="utf-8") if (folder / WINNER_RECIPE).is_file() else "",
         report=load_report(winner) if (winner / NAME).is_file() else None,
         other_drops={each.name: budget.drops[each.name] / each.scale for each in others if each.name in budget.drops},
         measured={name: found for name in MEASURED if (found := _measured(events, MEASURED[name]))},
@@ -209,7 +209,7 @@ def _recipe(folder: Path) -> JsonObject:
     """Return the recipe of any trial: they differ in student and stages alone."""
     known = (WINNER_RECIPE, ANY_RECIPE, FIRST_RECIPE)
     path = next((folder / name for name in known if (folder / name).is_file()), None)
-    found = yaml.safe_load(path.read_text()) if path else {}
+    found = yaml.safe_load(path.read_text(encoding="utf-8")) if path else {}
     return found if isinstance(found, dict) else {}
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
+
 from edgekd.errors import EdgekdError, first_line
 from edgekd.files import read_object
 from edgekd.report.schema import Report
@@ -41,7 +43,7 @@ def readable(name: str) -> Iterator[None]:
     """Turn errors in drawing a report into an :class:`EdgekdError`: a stage's metrics may be anything."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, yaml.YAMLError) as error:
         raise EdgekdError(
             f"the report {name[:100]!r} holds a value that cannot be shown ({type(error).__name__}: "
             f"{first_line(error)[:200]}); take it again from the run that wrote it"

@@ -134,3 +134,13 @@ def test_it_loads_nothing_that_only_a_run_needs():
     program = f"import sys, edgekd.pipeline.finished; sys.exit(str({heavy!r} & set(sys.modules)))"
     outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert outcome.stderr == "set()\n"
+
+
+def test_a_checkpoint_that_is_gone_is_left_to_the_check_of_the_recipe(folder, tmp_path):
+    (tmp_path / "net.pt").write_bytes(b"weights")
+    text = SHORT.replace("train: {epochs: 2, lr: 0.1}", "checkpoint: net.pt")
+    other = load_recipe(write_recipe(tmp_path, text))
+    finished.record(folder, other, load_data(other.data, other.seed), report(), COMMAND)
+    assert finished.finished(folder, other, COMMAND) == report()
+    (tmp_path / "net.pt").unlink()
+    assert finished.finished(folder, other, COMMAND) is None

@@ -69,6 +69,17 @@ def test_check_as_json(write: Write) -> None:
     assert isinstance(result.exception, RecipeError)
 
 
+def test_check_as_json_is_a_document_whatever_is_wrong(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write()
+    Path("devices.json").write_text("{")
+    monkeypatch.setenv("EDGEKD_DEVICES", "devices.json")
+    result = runner.invoke(app, ["check", "--json", "r.yaml"])
+    [document] = json.loads(result.stdout)
+    assert (document["path"], document["ok"]) == ("r.yaml", False)
+    assert document["mistakes"][0].startswith("devices.json is no list of devices")
+    assert isinstance(result.exception, RecipeError)
+
+
 def test_show(write: Write) -> None:
     write()
     write(run("show", "r.yaml", "--set", "prune.macs=0.4", "--set", "seed=3"), "shown.yaml")

@@ -27,6 +27,11 @@ TASK_NAMES = " or ".join(map(repr, TASKS))
             "r.yaml:2: buget: unknown key (did you mean 'budget'?)",
         ),
         (
+            "name: small",
+            "name: small\ndecoder: {'': 1}",
+            "r.yaml:2: decoder: expected names as keys, got ''",
+        ),
+        (
             "source: digits",
             "source: digits, batch_size: many",
             "r.yaml:2: data.batch_size: expected a whole number of at least 1, got 'many'",

@@ -113,3 +113,10 @@ def test_a_higher_error_is_a_change_above_zero_and_without_times_size_is_the_cos
     # A smaller share costs no more than a larger one.
     assert own[0.3] > own[0.5]
     assert fit.cost(SearchCandidate(next(iter(ARMS)), 0.3)) == pytest.approx(own[0.5])
+
+
+def test_a_damaged_recipe_of_the_winner_is_said(tmp_path: Path) -> None:
+    search = write_search(tmp_path / "search")
+    (search / "winner.yaml").write_text("name: [")
+    with pytest.raises(EdgekdError, match="holds a value that cannot be shown \\(ParserError: "):
+        write_fit_page(search)
