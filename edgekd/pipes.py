@@ -5,13 +5,18 @@ The process may be silent, slow or endless.
 
 import os
 import select
+import subprocess
+import tempfile
 from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import IO
 
 LONGEST_LINE = 64 << 20
 MOST = 1 << 30
 PIECE = 1 << 20
+STOPPING_S, ENDING_S = 2.0, 10.0
 
 
 class SlowError(Exception):
@@ -61,3 +66,55 @@ class Lines:
         if self._left < 0:
             raise FloodError("sent far more than was asked for")
         return piece
+
+
+class PipedProcess:
+    """A process whose input stays open until the ``with`` block ends, which is its signal to stop.
+
+    It has a session of its own: Ctrl-C in a terminal reaches this process alone, which then puts things away. Its
+    lines come until ``deadline``, as :class:`Lines` has them.
+    """
+
+    def __init__(
+        self, words: Sequence[str], deadline: float, env: Mapping[str, str], preexec: Callable[[], None] | None = None
+    ):
+        self._deadline = deadline
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self._process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, bufsize=0,
+            preexec_fn=preexec, env=env, start_new_session=True,
+        )  # fmt: skip
+
+    def __enter__(self) -> "PipedProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stream in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):
+                if stream:
+                    stream.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOPPING_S)
+        self._process.kill()
+        self._process.wait()
+        self._stderr.close()
+
+    def send(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # reading says why
+            self._process.stdin.write(line)
+
+    def __iter__(self) -> Iterator[bytes]:
+        assert self._process.stdout is not None
+        lines = Lines(self._process.stdout)
+        while (line := lines.next(self._deadline)) is not None:
+            yield line
+
+    def result(self) -> tuple[int, str]:
+        """Return its code and what it wrote to standard error, when its lines have ended; SlowError if it goes on."""
+        try:
+            code = self._process.wait(ENDING_S)
+        except subprocess.TimeoutExpired:
+            raise SlowError from None
+        self._stderr.seek(0)
+        return code, self._stderr.read().decode(errors="replace")

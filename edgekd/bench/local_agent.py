@@ -2,21 +2,18 @@
 
 import json
 import re
-import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from dataclasses import asdict
 from signal import SIGKILL
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from edgekd import children
 from edgekd.agent.child import failure_message
 from edgekd.bench.events import Event
-from edgekd.errors import DisturbedError, MeasurementError
-from edgekd.pipes import FloodError, Lines, SlowError
+from edgekd.errors import DisturbedError, EdgekdError, MeasurementError
+from edgekd.pipes import FloodError, PipedProcess, SlowError
 
-GRACE_S = 2.0
 NUMBERED = re.compile(r"^\d+\.onnx:? ")
 
 
@@ -24,16 +21,52 @@ class TimeLimitError(DisturbedError):
     """The time limit of the whole measurement is over."""
 
 
-class AgentJob(Protocol):
-    """A job of an agent that is under way: its records as they come, and answers to them."""
+class AgentJob:
+    """A job of the agent that runs in ``process``, here or on a device: its records as they come, and answers to them.
 
-    def __iter__(self) -> Iterator[Event]: ...
+    It is ended with the ``with`` block. ``doing`` is the model that the agent is at, and what it does with it.
+    """
 
-    def send(self, answer: Mapping[str, Any]) -> None: ...
+    doing = ("", "")
+
+    def __init__(self, process: PipedProcess, request: Mapping[str, object]):
+        self._process = process
+        self.send(request)
+
+    def __enter__(self) -> "AgentJob":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.__exit__()
+
+    def send(self, answer: Mapping[str, object]) -> None:
+        self._process.send(json.dumps(answer, default=asdict).encode() + b"\n")
+
+    def __iter__(self) -> Iterator[Event]:
+        for line in self._process:
+            event = self.parse(line)
+            if event["event"] == "done":
+                return
+            if event["event"] == "failed":
+                raise (DisturbedError if event.get("killed") else MeasurementError)(failure(event))
+            if event["event"] == "doing":
+                self.doing = str(event.get("model")), str(event.get("activity"))
+            else:
+                yield event
+        raise self.ended()
+
+    def parse(self, line: bytes) -> Event:
+        return dict(json.loads(line))
+
+    def ended(self) -> EdgekdError:
+        """Return the error of an agent that ended before its job was done."""
+        code, stderr = self._process.result()
+        kind = DisturbedError if code == -SIGKILL else MeasurementError
+        return kind(f"{self.doing[0]}: {failure_message(code, stderr)}")
 
 
-class LocalJob:
-    """A job of an agent on this machine, which is ended with the ``with`` block.
+class LocalJob(AgentJob):
+    """A job of an agent on this machine.
 
     Args:
         waited_s: what of ``timeout_s`` is over already.
@@ -45,66 +78,21 @@ class LocalJob:
     """
 
     def __init__(self, request: Mapping[str, Any], timeout_s: float, waited_s: float = 0.0):
-        self._timeout_s, self._end = timeout_s, monotonic() + timeout_s - waited_s
-        self._doing = (", ".join(request.get("models", ())) or request.get("name", "this machine"), "starting")
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
-        self._process = subprocess.Popen(
-            children.words("edgekd.agent"), env=children.environment(), start_new_session=True, bufsize=0,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
-        )  # fmt: skip
-        self.send(request)
-
-    def __enter__(self) -> "LocalJob":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the agent's input, at which it ends its children and itself."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(GRACE_S)
-        self._process.kill()
-        self._process.wait()
-        self._process.stdout.close()
-        self._stderr.close()
-
-    def send(self, answer: Mapping[str, Any]) -> None:
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # reading says why
-            self._process.stdin.write(json.dumps(answer).encode() + b"\n")
+        self._timeout_s, deadline = timeout_s, monotonic() + timeout_s - waited_s
+        self.doing = (", ".join(request.get("models", ())) or request.get("name", "this machine"), "starting")
+        super().__init__(PipedProcess(children.words("edgekd.agent"), deadline, children.environment()), request)
 
     def __iter__(self) -> Iterator[Event]:
-        assert self._process.stdout is not None
-        lines = Lines(self._process.stdout)
-        while True:
-            event = self._event(lines)
-            if event["event"] == "done":
-                return
-            if event["event"] == "failed":
-                raise (DisturbedError if event.get("killed") else MeasurementError)(failure(event))
-            if event["event"] == "doing":
-                self._doing = event["model"], event["activity"]
-            else:
-                yield event
-
-    def _event(self, lines: Lines) -> Event:
-        model, activity = self._doing
         try:
-            line = lines.next(self._end)
+            yield from super().__iter__()
         except SlowError:
+            model, activity = self.doing
             raise TimeLimitError(
                 f"{model}: {activity} was not done when the time limit of {self._timeout_s:g} s was over, and was "
                 "stopped; a smaller batch or model takes less"
             ) from None
         except FloodError as error:
-            raise MeasurementError(f"{model}: the measuring process {error}") from None
-        if line is None:
-            code = self._process.wait()
-            self._stderr.seek(0)
-            kind = DisturbedError if code == -SIGKILL else MeasurementError
-            raise kind(f"{model}: {failure_message(code, self._stderr.read().decode(errors='replace'))}")
-        return dict(json.loads(line))
+            raise MeasurementError(f"{self.doing[0]}: the measuring process {error}") from None
 
 
 def failure(event: Event) -> str:

@@ -1,19 +1,18 @@
 """The agent on a device: copied there, given a job, its records read as they come."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from edgekd import strict_json
 from edgekd.bench.events import Event, ResponseError
-from edgekd.bench.local_agent import failure
+from edgekd.bench.local_agent import AgentJob
 from edgekd.devices.agent_archive import agent_archive
 from edgekd.devices.registry import Device, replace_command
 from edgekd.devices.ssh import Ssh
-from edgekd.devices.ssh_errors import last_line
-from edgekd.errors import DeviceError
+from edgekd.devices.ssh_errors import EndedError, last_line
+from edgekd.errors import DeviceError, MeasurementError
 from edgekd.files import temporary_folder
 
 NOT_FOUND, NOT_EXECUTABLE, KILLED = 127, 126, 137
@@ -83,8 +82,8 @@ class Remote(Ssh):
             yield from job
 
 
-class RemoteJob:
-    """A job of the agent on a device, which is ended with the ``with`` block: its records as they come, and answers.
+class RemoteJob(AgentJob):
+    """A job of the agent on a device, which is ended with the ``with`` block.
 
     Raises:
         DeviceError: the job failed, the agent ended early, the connection or the time did. Records that came before
@@ -92,51 +91,34 @@ class RemoteJob:
     """
 
     def __init__(self, remote: Remote, request: Mapping[str, object], timeout_s: float):
-        self._device = remote.device
-        self._stream = remote.stream([remote.device.python, NAME], timeout_s)
-        self.send(request)
-
-    def __enter__(self) -> "RemoteJob":
-        self._stream.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.__exit__()
-
-    def send(self, answer: Mapping[str, object]) -> None:
-        self._stream.send(json.dumps(answer, default=asdict).encode() + b"\n")
+        self._device = remote.device.name
+        super().__init__(remote.stream([remote.device.python, NAME], timeout_s), request)
 
     def __iter__(self) -> Iterator[Event]:
-        for line in self._lines():
-            event = self._event(line)
-            if event["event"] == "done":
-                return
-            if event["event"] == "failed":
-                raise DeviceError(f"{self._device.name}: {failure(event)[:2000]}")
-            if event["event"] != "doing":
-                yield event
-        raise DeviceError(f"the agent on {self._device.name} ended before it was done")
-
-    def _lines(self) -> Iterator[bytes]:
         try:
-            yield from self._stream
-        except DeviceError as error:
-            if f"with code {KILLED}" in str(error):
-                raise DeviceError(
-                    f"the agent on {self._device.name} was killed; its memory may have run out: a smaller batch"
-                ) from error
-            raise
+            yield from super().__iter__()
+        except MeasurementError as error:
+            raise DeviceError(f"{self._device}: {str(error)[:2000]}") from error
+        except EndedError as error:
+            if error.code != KILLED:
+                raise
+            raise DeviceError(
+                f"the agent on {self._device} was killed; its memory may have run out: a smaller batch"
+            ) from error
 
-    def _event(self, line: bytes) -> Event:
+    def parse(self, line: bytes) -> Event:
         try:
             event = strict_json.parse(line)
         except ValueError as error:
             if line.lstrip().startswith(b"{"):
-                raise ResponseError(f"{self._device.name} sent an invalid response ({error})") from error
+                raise ResponseError(f"{self._device} sent an invalid response ({error})") from error
             raise self._unexpected(line) from error
         if not isinstance(event, dict) or not isinstance(event.get("event"), str):
             raise self._unexpected(line)
         return event
 
+    def ended(self) -> DeviceError:
+        return DeviceError(f"the agent on {self._device} ended before it was done")
+
     def _unexpected(self, line: bytes) -> DeviceError:
-        return DeviceError(unexpected_output(self._device.name, line[:1000].decode(errors="replace").strip()))
+        return DeviceError(unexpected_output(self._device, line[:1000].decode(errors="replace").strip()))

@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGXFSZ
@@ -15,14 +14,14 @@ from time import monotonic
 from edgekd.bench.events import ResponseError
 from edgekd.devices.address import Address
 from edgekd.devices.connection import COMPLAINTS, GRACE_S, OURS, Connection, bounded, in_shell, plain_environment
-from edgekd.devices.ssh_errors import DeviceTimeError, last_line
+from edgekd.devices.ssh_errors import DeviceTimeError, EndedError, last_line
 from edgekd.errors import DeviceError, UnavailableError
-from edgekd.pipes import FloodError, Lines, SlowError
+from edgekd.pipes import FloodError, PipedProcess, SlowError
 
 TIME_OVER = 124
 LARGEST = 4 << 30  # of a file that comes from a device
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
-# Children have sessions of their own: Ctrl-C in a terminal reaches this process alone, which then puts things away.
+# Children have sessions of their own, as a PipedProcess has.
 ENVIRONMENT = plain_environment()
 
 
@@ -101,10 +100,10 @@ class Ssh:
             raise self._too_slow(words, timeout_s)
         return Outcome(code, out, err)
 
-    def stream(self, words: Sequence[str], timeout_s: float) -> "Stream":
-        """Run ``words`` and return both ends of them, to be used in a ``with`` block; see :class:`Stream`."""
+    def stream(self, words: Sequence[str], timeout_s: float) -> "SshStream":
+        """Run ``words`` and return both ends of them, to be used in a ``with`` block; see :class:`SshStream`."""
         self._connection.check()
-        return Stream(self, words, timeout_s)
+        return SshStream(self, words, timeout_s)
 
     def push(self, local: Path, name: str, timeout_s: float = 600) -> None:
         """Copy the file ``local`` to ``name`` in the folder there."""
@@ -172,56 +171,33 @@ class Ssh:
         return DeviceTimeError(f"{words[0]} was not done on {self.address} in {timeout_s:g} s, and was stopped")
 
 
-class Stream:
-    """A program that runs on the device: lines go in, lines come out.
-
-    Its input stays open until the ``with`` block ends, which is its signal to stop. Iteration ends with the program.
+class SshStream(PipedProcess):
+    """A program that runs on the device, whose lines end with it.
 
     Raises:
         CutError: the connection ended first.
         DeviceTimeError: ``timeout_s`` did.
-        DeviceError: the program ended with another code than 0; its last words are in the message.
+        EndedError: the program ended with another code than 0; its last words are in the message.
     """
 
     def __init__(self, ssh: Ssh, words: Sequence[str], timeout_s: float):
         self._ssh, self._words, self._timeout_s = ssh, words, timeout_s
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
-        self._process = subprocess.Popen(
-            ssh._remote(words, timeout_s),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, bufsize=0,
-            preexec_fn=bounded(COMPLAINTS), env=ENVIRONMENT, start_new_session=True,
-        )  # fmt: skip
-        self._deadline = monotonic() + timeout_s + GRACE_S
-
-    def __enter__(self) -> "Stream":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        stop(self._process)
-        self._stderr.close()
-
-    def send(self, line: bytes) -> None:
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # reading says why
-            self._process.stdin.write(line)
+        deadline = monotonic() + timeout_s + GRACE_S
+        super().__init__(ssh._remote(words, timeout_s), deadline, ENVIRONMENT, bounded(COMPLAINTS))
 
     def __iter__(self) -> Iterator[bytes]:
-        assert self._process.stdout is not None
-        lines, where = Lines(self._process.stdout), self._ssh.address
+        where = self._ssh.address
         try:
-            while (line := lines.next(self._deadline)) is not None:
-                yield line
-            code = self._process.wait(GRACE_S)
-        except (SlowError, subprocess.TimeoutExpired):
+            yield from super().__iter__()
+            code, err = self.result()
+        except SlowError:
             raise self._ssh._too_slow(self._words, self._timeout_s) from None
         except FloodError as error:
             raise ResponseError(f"{self._words[0]} on {where} {error}, and was stopped") from None
-        self._stderr.seek(0)
-        err = self._stderr.read().decode(errors="replace")
         outcome = self._ssh._outcome(self._words, self._timeout_s, code, b"", err)
         if outcome.code:
             why = last_line(outcome.err) or "it printed nothing"
-            raise DeviceError(f"{self._words[0]} ended on {where} with code {outcome.code}: {why}")
+            raise EndedError(f"{self._words[0]} ended on {where} with code {outcome.code}: {why}", outcome.code)
 
 
 def limited(words: Sequence[str], folder: str, timeout_s: float) -> str:
@@ -233,16 +209,3 @@ def limited(words: Sequence[str], folder: str, timeout_s: float) -> str:
         f"if timeout -k 1 1 true 2>/dev/null; then {ends} {command}; else {command}; fi; "
         f"code=$?; [ $code -eq {OURS} ] && code=254; exit $code"
     )
-
-
-def stop(process: "subprocess.Popen[bytes]") -> None:
-    """Close the process's input, then end it."""
-    for stream in (process.stdin, process.stdout):
-        with suppress(BrokenPipeError):
-            if stream:
-                stream.close()
-    try:
-        process.wait(1.0)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

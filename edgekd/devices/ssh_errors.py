@@ -14,6 +14,14 @@ class DeviceTimeError(DeviceError):
     """What ran on the device took longer than its time limit and was stopped."""
 
 
+class EndedError(DeviceError):
+    """What ran on the device ended with another ``code`` than 0."""
+
+    def __init__(self, message: str, code: int):
+        super().__init__(message)
+        self.code = code
+
+
 class TransientError(UnavailableError):
     """The connection was refused or dropped before anything ran: trying again is safe."""
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from edgekd.bench.local_agent import failure
-from edgekd.devices import remote
+from edgekd.bench.local_agent import AgentJob, LocalJob, failure
+from edgekd.devices.remote import RemoteJob
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,8 @@ from edgekd.devices import remote
 )
 def test_a_failure_names_its_model_once(why, model, said):
     assert failure({"event": "failed", "why": why, "model": model}) == said
-    assert remote.failure is failure
+
+
+def test_a_job_is_one_conversation_here_and_on_a_device():
+    assert AgentJob in LocalJob.__bases__ and AgentJob in RemoteJob.__bases__
+    assert all("send" not in vars(job) and "_process" not in vars(job) for job in (LocalJob, RemoteJob))

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from edgekd import pipes
 from edgekd.agent import predictions as agent
 from edgekd.bench.events import ResponseError
 from edgekd.bench.interleaved import InterleavedRuns
@@ -22,7 +24,7 @@ from edgekd.devices.connection import bounded
 from edgekd.devices.registry import Device
 from edgekd.devices.ssh_errors import CutError, DeviceTimeError
 from edgekd.errors import DeviceError
-from edgekd.pipes import FloodError, Lines, SlowError
+from edgekd.pipes import FloodError, Lines, PipedProcess, SlowError
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.multilabel import Multilabel
 
@@ -93,6 +95,28 @@ def test_floods_end_at_their_bounds(said, longest, most):
             while lines.next(time.monotonic() + 20) is not None:
                 pass
         process.kill()
+
+
+def python(program: str) -> PipedProcess:
+    return PipedProcess([sys.executable, "-c", program], time.monotonic() + 20, os.environ)
+
+
+def test_lines_go_in_and_come_out_of_a_process_that_says_why_it_ends():
+    with python("import sys\nfor line in sys.stdin: print('got', line, end='', flush=True); sys.exit('oh no')") as one:
+        one.send(b"one\n")
+        assert list(one) == [b"got one"]
+        assert one.result() == (1, "oh no\n")
+        one.send(b"nobody reads this\n")
+
+
+def test_a_process_that_goes_on_is_killed_with_its_block(monkeypatch):
+    monkeypatch.setattr(pipes, "STOPPING_S", 0.1)
+    monkeypatch.setattr(pipes, "ENDING_S", 0.1)
+    with python("import os, time\nos.write(1, b'here\\n'); os.close(1); time.sleep(60)") as deaf:
+        assert list(deaf) == [b"here"]
+        with pytest.raises(SlowError):
+            deaf.result()
+    assert deaf._process.returncode == -signal.SIGKILL
 
 
 def test_what_a_child_writes_into_files_is_bounded(tmp_path):
