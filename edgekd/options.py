@@ -120,6 +120,9 @@ class Budget(Section):
     size_ratio: float | None = Field(default=None, gt=0, description="student size over teacher size, at most")
     latency_ms: float | None = Field(default=None, gt=0, description="student latency in milliseconds, at most")
     size_mb: float | None = Field(default=None, gt=0, description="student size in megabytes, at most")
+    energy_mj: float | None = Field(
+        default=None, gt=0, description="energy of a student's inference in millijoules, at most"
+    )
 
     @model_validator(mode="after")
     def said_once(self) -> Self:

@@ -92,7 +92,6 @@ class Runtime:
         takes_threads: the number of its threads is the user's choice.
         takes_precision: the precision of what a model has in float32 is the user's choice; else the file alone says it.
         one_input_remotely: on a device behind SSH it runs networks of one float input alone.
-        samples_power: on a board behind SSH its measurements sample the power rails, which gives an inference's energy.
         records_kernels: its sessions record the times of their kernels, by which layers are timed and placed.
         deployment: a sentence for model cards on how a device loads ``{file}``, where it does not load the file itself.
         shipped: modules of its folder that the agent takes to a device. They keep to the standard library, NumPy, the
@@ -111,7 +110,6 @@ class Runtime:
     takes_threads: bool = True
     takes_precision: bool = False
     one_input_remotely: bool = False
-    samples_power: bool = False
     records_kernels: bool = False
     deployment: str = ""
     shipped: tuple[str, ...] = ()

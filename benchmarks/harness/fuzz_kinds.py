@@ -394,6 +394,10 @@ class Devices(Kind):
             "args": {"op_name": "Conv", "node_index": "0"},
         }
         block = {"ns": [1000, 1100], "lost_ns": 40, "waited_ns": 0, "switches": 1, "pool": 0}
+        counters = [{"energy_uj": str(number), "max_energy_range_uj": "9"} for number in (7, 8, 9, 0, 1)]
+        readings = [[1.0 + number / 10, {"package-0": each}] for number, each in enumerate(counters)]
+        window = {"began": 1.0, "ended": 1.5, "inferences": 9, "readings": readings}
+        power = {"sensor": "counters", "taken": [[100, 2], [50, 1]], "windows": {"a": window}}
         self.events: dict[str, list[dict[str, Any]]] = {
             "probe": [{"event": "device", "architecture": "aarch64", "system": "Debian", "cpu": "Cortex", "cores": 4,
                        "free_disk_bytes": 10**9, "memory_bytes": 8 * 10**9, "board": "Orin", "clock": 1.8e9,
@@ -403,7 +407,8 @@ class Devices(Kind):
                                   "nvpmodel": "NV Power Mode: MAXN\n0", "rails": [{"in1_label": "VDD_IN"}]}}],
             "latency": [{"event": "launch", "opened": {"a": about}, "rounds": {"a": [block] * 30}, "shielded": None,
                          "transfers": {"a": {}}, "taken": [[1000, 20], [500, 10]], "throttled": 0,
-                         "governor": "performance", "gpu": []}] * 2,
+                         "governor": "performance", "gpu": [], "power": power,
+                         "clock_khz": {"a": [1_500_000]}}] * 2,
             "rows": [{"event": "rows", "model": "a", "first": first, "shape": [1, 2], "data": "AAAAAAAAAAA="}
                      for first in range(3)],
             "turns": [{"event": "turns", "turns": [[block, block]] * 5, "events": {"a": [kernel]}}],

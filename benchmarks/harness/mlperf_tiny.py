@@ -13,7 +13,6 @@ Weights are random, and int8 is timed again with weights trained on scikit-learn
 
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,11 @@ from common import finish, goal, options, say
 from rich.console import Console
 from rich.table import Table
 
-from edgekd.bench.energy import EnergyMeter
+from edgekd.bench.energy import NO_SENSOR
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import LatencyRecord
 from edgekd.bench.runner import measure
-from edgekd.bench.runtimes import open_session
 from edgekd.data import load_data
-from edgekd.errors import MeasurementError
 from edgekd.export import export_onnx, float_convolutions
 from edgekd.formatting import between, significant, size
 from edgekd.models import build, count_macs, count_parameters
@@ -97,24 +94,7 @@ def write_int8(network: nn.Module, examples: Tensor, path: Path, preprocess: Pre
     return path
 
 
-def joules_per_inference(path: Path, seconds: float) -> dict[str, Any]:
-    """Of the whole processor, idle share and neighbours included; or why there is no figure."""
-    session = open_session(Workload(str(path)))
-    session.run()
-    try:
-        meter = EnergyMeter()
-        time.sleep(1)
-        idle_watts = meter.joules()
-        meter, runs, end = EnergyMeter(), 0, time.monotonic() + seconds
-        while time.monotonic() < end:
-            session.run()
-            runs += 1
-        return {"joules": meter.joules() / runs, "idle_watts": idle_watts, "runs": runs}
-    except MeasurementError as reason:
-        return {"absent": str(reason)}
-
-
-def show(models: dict[str, Path], records: dict[str, LatencyRecord], energy: dict[str, dict[str, Any]]) -> None:
+def show(models: dict[str, Path], records: dict[str, LatencyRecord]) -> None:
     table = Table("ResNet-8", "Size", "p50 ms (95 %)", "p90 ms (95 %)", "p99 ms (95 %)", "Times faster", "mJ")
     for name, record in records.items():
         times = record.latency_ms.to_json()
@@ -122,15 +102,17 @@ def show(models: dict[str, Path], records: dict[str, LatencyRecord], energy: dic
             significant(times.get(p)) + between(times.get(f"ci95_{p}"), significant) for p in ("p50", "p90", "p99")
         ]
         ratio = record.latency_vs_reference
-        joules = energy[name].get("joules")
         table.add_row(
             *(name, size(models[name].stat().st_size), *cells),
-            *(f"{1 / ratio.ratio:.2f}" if ratio else "", significant(joules and 1000 * joules)),
+            *(
+                f"{1 / ratio.ratio:.2f}" if ratio else "",
+                significant(1000 * record.energy.joules if record.energy else None),
+            ),
         )
     console = Console(width=140)
     console.print(table)
-    for reason in {one["absent"] for one in energy.values() if "absent" in one}:
-        console.print(f"No energy: {reason}")
+    if not all(record.energy for record in records.values()):
+        console.print(f"No energy: {NO_SENSOR}")
 
 
 def kept(record: LatencyRecord) -> dict[str, Any]:
@@ -147,8 +129,7 @@ def main() -> None:
         models = write_models(Path(name), epochs=1 if arguments.quick else 5)
         workloads = {key: Workload(str(path)) for key, path in models.items()}
         records = measure(Plan(workloads, reference="float32", threads=1, seconds=seconds, max_seconds=2 * seconds))
-        energy = {key: joules_per_inference(path, seconds / 3) for key, path in models.items()}
-        show(models, records, energy)
+        show(models, records)
         sizes = {key: path.stat().st_size for key, path in models.items()}
     network = against_published(resnet8())
     ratio, interval = ratio_over_launches(records[TRAINED].raw_ns, records[RANDOM].raw_ns)
@@ -158,7 +139,6 @@ def main() -> None:
         "network": network,
         "size_bytes": sizes,
         "records": {key: kept(record) for key, record in records.items()},
-        "energy": energy,
         "int8_trained_over_random": {"ratio": ratio, "ci95": interval},
     }
     off = abs(network["as_the_reference_counts"] - PUBLISHED_PARAMETERS)

@@ -18,7 +18,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from signal import SIGKILL, Signals
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from edgekd.agent.blocks import run_block
@@ -157,6 +157,20 @@ class Served:
         assert self.pool is not None
         with self.pool.at_work(shielded, alone=not settle):
             return run_block(self.session.run, runs, settle, self.pool).to_json()
+
+    def work(self, seconds: float, edge_s: float) -> dict[str, float]:
+        """Run inferences for ``seconds``, and for ``edge_s`` before and after; return when those that count ran.
+
+        The times are of the clock that all processes read, in seconds.
+        """
+        assert self.pool is not None
+        with self.pool.at_work(alone=False):
+            collect(self.session.run, edge_s, 1)
+            began = monotonic()
+            inferences = len(collect(self.session.run, seconds, 1))
+            ended = monotonic()
+            collect(self.session.run, edge_s, 1)
+        return {"began": began, "ended": ended, "inferences": inferences}
 
     def transfers(self, seconds: float) -> dict[str, list[int]]:
         return {way: sample(copy, seconds) for way, copy in self.session.transfers().items()}

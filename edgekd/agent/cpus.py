@@ -82,6 +82,15 @@ def governor() -> str | None:
     return ",".join(sorted(name for name in names if name)) or None
 
 
+def clock_khz(cpus: Sequence[int]) -> int | None:
+    """Return the lowest clock rate that the CPUs have now, in kHz, or None if the kernel shows none.
+
+    The slowest CPU holds up the threads on the others.
+    """
+    rates = (system_text(f"{SYSFS}/cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus)
+    return min((int(rate) for rate in rates if rate and rate.isdigit()), default=None)
+
+
 def throttle_events() -> int:
     """Return how often the processor has slowed itself for heat since boot, as far as it counts that."""
     counts = (text_of(path) for path in system_files(SYSFS, "cpu[0-9]*/thermal_throttle/*_throttle_count"))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.agent.blocks import runs_per_block
 from edgekd.agent.child import Child
-from edgekd.agent.cpus import Neighbours, governor, quietest, throttle_events
+from edgekd.agent.cpus import Neighbours, clock_khz, governor, quietest, throttle_events
 from edgekd.agent.gpu import others_on
+from edgekd.agent.power import POWERED_LAUNCHES, power_windows
 from edgekd.agent.turns import take_turns
 
 if TYPE_CHECKING:
@@ -31,14 +32,20 @@ def run_launches(request: dict[str, Any], conversation: Conversation) -> None:
     cpus = quietest(request["threads"])
     number = 0
     while True:
-        conversation.send({"event": "launch", "number": number, **run_launch(request, cpus, order, conversation)})
+        with_power = request["power"] and number < POWERED_LAUNCHES
+        done = run_launch(request, cpus, order, conversation, with_power)
+        conversation.send({"event": "launch", "number": number, **done})
         number += 1
         if not conversation.receive()["more"]:
             return
 
 
 def run_launch(
-    request: dict[str, Any], cpus: Sequence[int], order: random.Random, conversation: Conversation
+    request: dict[str, Any],
+    cpus: Sequence[int],
+    order: random.Random,
+    conversation: Conversation,
+    with_power: bool,
 ) -> dict[str, Any]:
     children: dict[str, Child] = {}
 
@@ -65,7 +72,8 @@ def run_launch(
         gpu = [others_on(pids)] if on_gpu(request) else []
         neighbours, throttled = Neighbours(pids, cpus), throttle_events()
         turns = {
-            name: Turn(child, runs_per_block(warm[name]["times"]), several, shield) for name, child in children.items()
+            name: Turn(child, runs_per_block(warm[name]["times"]), several, shield, cpus)
+            for name, child in children.items()
         }
         doing(", ".join(children), "a block of inferences")
         take_turns(turns, request["seconds"], request["rounds"], order)
@@ -75,9 +83,10 @@ def run_launch(
         for name, child in children.items():
             doing(name, "the copies to and from the device")
             transfers[name] = child.ask("transfers", seconds=request["warmup_s"])
+        power = power_windows(children, cpus, on_gpu(request), doing) if with_power else None
         return {
             "opened": opened, "transfers": transfers, "taken": taken, "throttled": events, "governor": governor(),
-            "gpu": gpu,
+            "gpu": gpu, "power": power, "clock_khz": {name: turn.clock_khz for name, turn in turns.items()},
             "rounds": {name: turn.plain for name, turn in turns.items()},
             "shielded": {name: turn.shielded for name, turn in turns.items()} if shield else None,
         }  # fmt: skip
@@ -105,19 +114,26 @@ def warmed_up(name: str, child: Child, seconds: float, doing: Say) -> dict[str, 
 
 
 class Turn:
-    """A model's blocks in the rounds of a launch.
+    """A model's blocks in the rounds of a launch, and the clock rate of ``cpus`` right after each, outside of it.
 
     Where others are in the way, what counts are blocks that are shielded from them. A few are as a user would see
     them: those take as long as the others let them.
     """
 
-    def __init__(self, child: Child, runs: int, several: bool, shield: bool):
-        self.child, self.options, self.shield = child, {"runs": runs, "settle": several}, shield
+    def __init__(self, child: Child, runs: int, several: bool, shield: bool, cpus: Sequence[int]):
+        self.child, self.options, self.shield, self.cpus = child, {"runs": runs, "settle": several}, shield, cpus
         self.plain: list[dict[str, Any]] = []
         self.shielded: list[dict[str, Any]] = []
+        self.clock_khz: list[int] = []
 
     def __call__(self) -> None:
         if self.shield:
-            self.shielded.append(self.child.ask("block", shielded=True, **self.options))
+            self.shielded.append(self._block(shielded=True))
         if not self.shield or len(self.shielded) % PLAIN_EVERY == 1:
-            self.plain.append(self.child.ask("block", **self.options))
+            self.plain.append(self._block())
+
+    def _block(self, **how: bool) -> dict[str, Any]:
+        block: dict[str, Any] = self.child.ask("block", **how, **self.options)
+        if (rate := clock_khz(self.cpus)) is not None:
+            self.clock_khz.append(rate)
+        return block

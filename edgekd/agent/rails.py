@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from edgekd.agent.system import system_files, text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-RAIL_FILES = ("in", "curr", "rail")
+RAIL_FILES = ("in", "curr", "rail", "update_interval")
 TEGRASTATS_MS = 200
 LIBC: Any = ctypes.CDLL(None) if os.name == "posix" else None
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
@@ -36,17 +37,49 @@ def texts(folder: Path) -> dict[str, str]:
     return {path.name: text for path, text in ((path, text_of(path)) for path in names) if text is not None}
 
 
+class Watch:
+    """Readings of a sensor, each with its time, from the beginning of the ``with`` block to its end.
+
+    Args:
+        read: reads the sensor once.
+        interval_s: the seconds between one reading's end and the next one's beginning.
+    """
+
+    def __init__(self, read: Callable[[], Any], interval_s: float):
+        self.readings: list[Any] = []
+        self._read, self._interval_s = read, interval_s
+        self._done, self._thread = threading.Event(), threading.Thread(target=self._sample)
+
+    def __enter__(self) -> Watch:
+        self._take()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self._take()
+
+    def _take(self) -> None:
+        self.readings.append([time.monotonic(), self._read()])
+
+    def _sample(self) -> None:
+        while not self._done.wait(self._interval_s):
+            self._take()
+
+
 class PowerWatch:
     """Samples of the power rails and of ``tegrastats``, each with its time."""
 
     def __init__(self, interval_s: float):
-        self.interval_s = interval_s
-        self.rails: list[Any] = []
+        folders = rail_folders()
+        self.watch = Watch(lambda: [texts(folder) for folder in folders], interval_s) if folders else None
         self.lines: list[Any] = []
-        self.folders = rail_folders()
-        self.done = threading.Event()
-        self.threads = [threading.Thread(target=self._sample)] if self.folders else []
         self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def rails(self) -> list[Any]:
+        return self.watch.readings if self.watch else []
 
     def __enter__(self) -> PowerWatch:
         if shutil.which("tegrastats"):
@@ -55,25 +88,19 @@ class PowerWatch:
                 words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                 preexec_fn=die_with_parent,
             )  # fmt: skip
-            self.threads.append(threading.Thread(target=self._listen))
-        for thread in self.threads:
-            thread.start()
+            self.listener = threading.Thread(target=self._listen)
+            self.listener.start()
+        if self.watch:
+            self.watch.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.done.set()
+        if self.watch:
+            self.watch.__exit__()
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-        for thread in self.threads:
-            thread.join()
-
-    def _sample(self) -> None:
-        while True:
-            self.rails.append([time.monotonic(), [texts(folder) for folder in self.folders]])
-            if self.done.wait(self.interval_s):
-                break
-        self.rails.append([time.monotonic(), [texts(folder) for folder in self.folders]])
+            self.listener.join()
 
     def _listen(self) -> None:
         assert self.process is not None and self.process.stdout is not None

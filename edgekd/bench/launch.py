@@ -1,12 +1,13 @@
 """Launches as an agent sends them: one load of every model of a plan, and their blocks in turns."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from edgekd.agent.blocks import TimedBlock
+from edgekd.bench.energy import LaunchPower, power_window
 from edgekd.bench.events import DAY_NS, DAY_S, Event, integer, nanoseconds, number, text
 from edgekd.bench.plan import Plan
 from edgekd.bench.records import SessionInfo
@@ -15,6 +16,7 @@ CPUS = 1 << 16
 TICKS = 1 << 53
 SWITCHES = 1 << 40
 PROCESSES = 1 << 32
+KHZ = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Launch:
             permit it.
         governor: the frequency governors in use.
         gpu: for models on a GPU, how many other processes had it before and after; None where that cannot be seen.
+        power: None without a sensor.
+        clock_khz: the clock rate after each block; empty where the system shows none.
     """
 
     opened: dict[str, SessionInfo]
@@ -41,6 +45,8 @@ class Launch:
     shielded: dict[str, list[TimedBlock]] | None = None
     governor: str | None = None
     gpu: Sequence[int | None] = ()
+    power: LaunchPower | None = None
+    clock_khz: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def costing(self) -> dict[str, list[TimedBlock]]:
@@ -53,19 +59,32 @@ def launch_of(event: Event, plan: Plan) -> Launch:
     names = plan.workloads.keys()
     if any(event[key].keys() != names for key in ("rounds", "opened", "transfers")):
         raise ValueError("a launch of models that were not requested")
-    taken = np.array([[number(each, "a count of ticks", -TICKS, TICKS) for each in row] for row in event["taken"]])
-    if taken.shape != (2, 2):
-        raise ValueError(f"ticks in the shape {taken.shape}")
     return Launch(
         opened={name: session_info(event["opened"][name]) for name in names},
         rounds=rounds_of({name: event["rounds"][name] for name in names}),
         transfers={name: transfers_of(event["transfers"][name]) for name in names},
-        taken=taken,
+        taken=ticks_of(event["taken"]),
         throttle_events=integer(event["throttled"], "a count of throttling"),
         shielded=None if event["shielded"] is None else rounds_of({name: event["shielded"][name] for name in names}),
         governor=None if event["governor"] is None else text(event["governor"], "the governor"),
         gpu=[None if each is None else integer(each, "a count of processes", 0, PROCESSES) for each in event["gpu"]],
+        power=None if event["power"] is None else power_of(event["power"], names),
+        clock_khz={
+            name: [integer(each, "a clock rate in kHz", 1, KHZ) for each in event["clock_khz"][name]] for name in names
+        },
     )
+
+
+def ticks_of(rows: Sequence[Sequence[float]]) -> "np.ndarray[Any, Any]":
+    ticks = np.array([[number(each, "a count of ticks", -TICKS, TICKS) for each in row] for row in rows])
+    if ticks.shape != (2, 2):
+        raise ValueError(f"ticks in the shape {ticks.shape}")
+    return ticks
+
+
+def power_of(event: Event, names: Collection[str]) -> LaunchPower:
+    kind, windows = text(event["sensor"], "the kind of a sensor"), event["windows"]
+    return LaunchPower({name: power_window(windows[name], kind) for name in names}, ticks_of(event["taken"]))
 
 
 def rounds_of(rounds: dict[str, Sequence[Event]]) -> dict[str, list[TimedBlock]]:

@@ -19,7 +19,8 @@ class Plan:
 
     Every one of the ``launches`` loads each workload anew, in a process of its own. More launches follow until each
     workload had ``max_seconds``, as long as one of these holds: the 95 % interval of a median is wider than ``width``
-    of it, or that of a ratio to ``reference`` contains ``question`` and reaches beyond ``resolution`` from it.
+    of it, or that of a ratio to ``reference`` contains ``question`` and reaches beyond ``resolution`` from it. With
+    ``power`` that of each workload is read too, where there is a sensor, for some seconds more.
     """
 
     workloads: Mapping[str, Workload]
@@ -34,6 +35,7 @@ class Plan:
     resolution: float = 0.01
     warmup_s: float = 0.2
     seed: int = 0
+    power: bool = True
 
     def __post_init__(self) -> None:
         if not self.workloads:

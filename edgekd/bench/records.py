@@ -98,7 +98,10 @@ class LatencyRatio:
 
 @dataclass(frozen=True)
 class EnergyRecord:
-    """Energy of one inference, the board's idle power included; mean ``watts``, of ``rails``, over ``n`` inferences."""
+    """Energy of one inference, with what ``rails`` take at rest; mean ``watts`` over ``n`` inferences.
+
+    ``rails`` are those of a Jetson's module, or the packages of processors.
+    """
 
     joules: float
     watts: float
@@ -111,6 +114,18 @@ class EnergyRecord:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "EnergyRecord":
         return cls(**{**document, "rails": tuple(document["rails"])})
+
+
+@dataclass(frozen=True)
+class ClockRecord:
+    """Clock rates in MHz after blocks of a model, of the slowest CPU that it ran on."""
+
+    median: float
+    lowest: float
+    highest: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -148,11 +163,16 @@ class LatencyRecord:
     latency_vs_reference: LatencyRatio | None = None
     cost_ms: CostSummary | None = None
     energy: EnergyRecord | None = None
+    clock_mhz: ClockRecord | None = None
     warnings: tuple[MeasurementWarning, ...] = field(default=())
 
     @property
     def valid(self) -> bool:
         return not any(warning.code in INVALIDATING for warning in self.warnings)
+
+    def has(self, code: str) -> bool:
+        """Tell whether there is a warning of that code."""
+        return any(warning.code == code for warning in self.warnings)
 
     def to_json(self) -> dict[str, Any]:
         document = known_to_json(replace(self, raw_ns=[]))
@@ -162,7 +182,7 @@ class LatencyRecord:
     def from_json(cls, document: Mapping[str, Any]) -> "LatencyRecord":
         known = {"load_ms": None, "first_ms": None} | {key: each for key, each in document.items() if key != "valid"}
         ratio, energy, transfers = (document.get(key) for key in ("latency_vs_reference", "energy", "transfers_ms"))
-        cost = document.get("cost_ms")
+        cost, clock = document.get("cost_ms"), document.get("clock_mhz")
         return cls(
             **{
                 **known,
@@ -171,6 +191,7 @@ class LatencyRecord:
                 "latency_vs_reference": ratio and LatencyRatio.from_json(ratio),
                 "cost_ms": cost and CostSummary.from_json(cost),
                 "energy": energy and EnergyRecord.from_json(energy),
+                "clock_mhz": clock and ClockRecord(**clock),
                 "warnings": tuple(MeasurementWarning(**each) for each in document["warnings"]),
             }
         )

@@ -11,11 +11,13 @@ from edgekd.agent.clock import is_steady
 from edgekd.agent.cpus import usable_cpus
 from edgekd.agent.turns import MIN_ROUNDS
 from edgekd.bench.compare import summarise
+from edgekd.bench.energy import mean_energy
 from edgekd.bench.events import Event, reading_response
 from edgekd.bench.launch import Launch, launch_of
 from edgekd.bench.local_agent import AgentJob, LocalJob, TimeLimitError
 from edgekd.bench.plan import Plan
 from edgekd.bench.records import (
+    ClockRecord,
     CostSummary,
     LatencyRatio,
     LatencyRecord,
@@ -92,7 +94,7 @@ def request_of(plan: Plan, models: Mapping[str, Mapping[str, Any]]) -> dict[str,
             "seed": plan.seed,
         },
         **{"warmup_s": plan.warmup_s, "seconds": plan.seconds / plan.launches},
-        "rounds": -(-MIN_ROUNDS // plan.launches),
+        **{"rounds": -(-MIN_ROUNDS // plan.launches), "power": plan.power},
     }
 
 
@@ -224,6 +226,8 @@ def record(
         load_ms=float(np.median([session.load_ms for session in sessions])),
         first_ms=float(np.median([session.first_ms for session in sessions])),
         transfers_ms=transfers_of(launches, name),
+        energy=mean_energy([launch.power for launch in launches if launch.power], name),
+        clock_mhz=clock(launches, name),
         runtime=workload.runtime,
         device=workload.device,
         threads=plan.threads,
@@ -277,6 +281,12 @@ def uncertainty(taken: float) -> float:
     ``taken`` is the share, 0 to 1, of the wall time of a model's blocks that others took; the larger of the two.
     """
     return math.hypot(BETWEEN_SITTINGS, WITH_OTHERS * taken)
+
+
+def clock(launches: Sequence[Launch], name: str) -> ClockRecord | None:
+    """Return the clock rate at which a workload's blocks ran, or None where the system shows none."""
+    rates = np.array([rate / 1000 for launch in launches for rate in launch.clock_khz.get(name, ())])
+    return ClockRecord(float(np.median(rates)), float(rates.min()), float(rates.max())) if len(rates) else None
 
 
 def transfers_of(launches: Sequence[Launch], name: str) -> dict[str, LatencySummary] | None:

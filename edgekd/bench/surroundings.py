@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgekd.bench.energy import others_share
 from edgekd.bench.environment import BUSY_SHARE, busy_warnings, governor_warnings, share_of, throttle_warnings
 from edgekd.bench.launch import Launch
 from edgekd.bench.records import MeasurementWarning
-from edgekd.bench.validity import OTHERS_TOOK_TIME
+from edgekd.bench.validity import OTHERS_TOOK_TIME, POWER_OF_OTHERS
 
 
 def surroundings_warnings(launches: Sequence[Launch]) -> list[MeasurementWarning]:
@@ -21,6 +22,7 @@ def surroundings_warnings(launches: Sequence[Launch]) -> list[MeasurementWarning
         *hidden_pool_warnings(launches, share),
         *gpu_warnings(launches),
         *throttle_warnings(sum(launch.throttle_events for launch in launches)),
+        *power_warnings(launches),
     ]
 
 
@@ -55,6 +57,15 @@ def gpu_warnings(launches: Sequence[Launch]) -> list[MeasurementWarning]:
         return []
     have = "another process has" if most == 1 else f"{most} other processes have"
     return [neighbours_not_seen(f"{have} the GPU: what ran there meanwhile cannot be seen")]
+
+
+def power_warnings(launches: Sequence[Launch]) -> list[MeasurementWarning]:
+    """Warn of others that had a share of the power: an energy would be theirs too, and there is none."""
+    share = others_share([launch.power for launch in launches if launch.power])
+    if share <= BUSY_SHARE:
+        return []
+    message = f"others kept {share:.0%} of the CPUs busy while power was read: stop them to measure energy"
+    return [MeasurementWarning(POWER_OF_OTHERS, message)]
 
 
 def too_few_cpus(threads: int, cpus: int) -> list[MeasurementWarning]:

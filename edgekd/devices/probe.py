@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgekd.bench.events import Event, number, reading_response
+from edgekd.bench.rails import rails_of
 from edgekd.devices.facts import NEEDED, PACKAGES, DeviceFacts, PythonFacts
 from edgekd.devices.jetson.power_mode import PowerMode, parse_power_mode
-from edgekd.devices.jetson.rails import rails_of
 from edgekd.devices.jetson.release import Release, compute_capability, parse_l4t_package, parse_nv_tegra_release
 from edgekd.devices.registry import Device, replace_command
 from edgekd.devices.remote import Remote

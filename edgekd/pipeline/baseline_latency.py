@@ -126,6 +126,7 @@ def comparison_plan(file: Path, baseline: Path, target: Target, seed: int = 0) -
         ANY_WIDTH,
         resolution=RESOLUTION,
         seed=seed,
+        power=False,
     )
 
 

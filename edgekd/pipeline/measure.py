@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar
 
+from edgekd.agent.power import sensor
 from edgekd.artifact_cache import METRICS
 from edgekd.bench import LatencyRecord, MemoryRecord, Plan, Workload, fingerprint
 from edgekd.bench import measure as carry_out
@@ -14,6 +15,7 @@ from edgekd.bench import memory as peak_memory
 from edgekd.bench.profile.profiler import machine_roofs, profile_against_roofline
 from edgekd.bench.profile.roofs import Roofs
 from edgekd.bench.quiet_moment import when_quiet
+from edgekd.bench.validity import POWER_OF_OTHERS
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.pipeline.evaluate import Exported
 from edgekd.pipeline.node import Node
@@ -67,7 +69,9 @@ class LatencyNode(Node[Measured]):
         files = [sha256_file(path) for path in self._files.values()]
         how = ["latency", VERSION, SECONDS, LAUNCHES, PROFILE_RUNS, self.question]
         runtime = [] if self.target.runtime == DEFAULT else [self.target.runtime]
-        return sha256(canonical_json([*how, files, self.target.threads, machine, *runtime]))
+        # Once power can be read, it is.
+        power = [found[0]] if (found := sensor()) else []
+        return sha256(canonical_json([*how, files, self.target.threads, machine, *runtime, *power]))
 
     @property
     def _files(self) -> dict[str, Path]:
@@ -97,7 +101,8 @@ class LatencyNode(Node[Measured]):
         return ProfileRecord(**{**{key: found[key] for key in ProfileRecord.model_fields}, "model": label})
 
     def holds(self, folder: Path) -> bool:
-        return all(record.valid for record in Measured(folder).latency.values())
+        records = Measured(folder).latency.values()
+        return all(record.valid and not record.has(POWER_OF_OTHERS) for record in records)
 
     def read(self, folder: Path) -> Measured:
         return Measured(folder)

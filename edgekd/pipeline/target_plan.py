@@ -156,7 +156,7 @@ def _in_short(plan: TargetPlan) -> str:
 
 
 def _untimed(recipe: Recipe, plans: Sequence[TargetPlan]) -> list[str]:
-    bounds = [name for name in recipe.budget.promises if name.startswith("latency")]
+    bounds = [name for name in recipe.budget.promises if name.startswith(("latency", "energy"))]
     if not bounds or any(plan.judged for plan in plans):
         return []
     return _wrapped([f"no target is timed, so {' and '.join(bounds)} of the budget cannot be met"], "budget")

@@ -85,7 +85,9 @@ class Clock:
         self.write(network, self.after)
         files = {"before": self.before, "after": self.after}
         workloads = {name: Workload(str(path), self.runtime) for name, path in files.items()}
-        plan = Plan(workloads, "before", self.threads, 1, self.seconds, 2 * self.seconds, launches=self.launches)
+        plan = Plan(
+            workloads, "before", self.threads, 1, self.seconds, 2 * self.seconds, launches=self.launches, power=False
+        )
         records = when_quiet(self.target.latency, plan)
         must_tell(records, "the latency of the pruned network")
         against = records["after"].latency_vs_reference

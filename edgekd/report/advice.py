@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from edgekd.bench.energy import NO_SENSOR
 from edgekd.formatting import ABSENT, UNCHANGED, in_times, significant
 from edgekd.report.changes import Change, StageOptions, command_with
 from edgekd.report.costs import CUTS, LEAST_SHARE, RunCosts, StageCost, Standing, costs_of, first_cut, harder
@@ -56,9 +57,15 @@ def next_steps(report: Report) -> NextSteps | None:
     budget = report.budget
     if budget is None or budget.met:
         return None
-    unmeasured = [each.name for each in budget.checks if each.value is None]
+    unmeasured = [each for each in budget.checks if each.value is None]
+    if any(each.note == NO_SENSOR for each in unmeasured):
+        # A quieter machine would not help.
+        elsewhere = Advice(
+            "Measure where power can be read, or leave out budget.energy_mj", NO_SENSOR, is_for_hand=True
+        )
+        return NextSteps((elsewhere,), None)
     if unmeasured:
-        names = ", ".join(name.replace("_", " ") for name in unmeasured)
+        names = ", ".join(each.name.replace("_", " ") for each in unmeasured)
         again = Advice(
             "Run the same command again on a quieter machine",
             f"{names}: there is no valid measurement; finished stages are not run again",

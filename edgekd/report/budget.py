@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edgekd.bench.validity import INVALIDATING
+from edgekd.bench.energy import NO_SENSOR
+from edgekd.bench.validity import INVALIDATING, POWER_OF_OTHERS
 from edgekd.errors import RecipeError
 from edgekd.formatting import exceeds, significant, stands_apart
 from edgekd.nearest import among
@@ -72,6 +73,10 @@ def latency_ratio(student: Row, teacher: Row) -> float | None:
     return student.latency_vs_teacher.ratio if student.latency_vs_teacher and student.valid else None
 
 
+def energy_mj(student: Row, teacher: Row) -> float | None:
+    return student.energy_mj if student.valid else None
+
+
 def why_not_valid(student: Row) -> str | None:
     """Say why a time that was taken does not count, with the way out."""
     reasons = dict.fromkeys(each.message for each in student.warnings if each.code in INVALIDATING)
@@ -88,11 +93,19 @@ def note_on_cost(student: Row) -> str | None:
     return f"the cost of an inference, which took {significant(latency)} ms beside other processes"
 
 
+def note_on_energy(student: Row) -> str | None:
+    """Say why there is no energy where times were taken, with the way out."""
+    if not student.valid or student.latency_ms is None or student.energy_mj is not None:
+        return why_not_valid(student)
+    return next((each.message for each in student.warnings if each.code == POWER_OF_OTHERS), NO_SENSOR)
+
+
 PROMISES: dict[str, Promise] = {
     "latency_ratio": Promise("× teacher", latency_ratio, note=why_not_valid),
     "latency_ms": Promise("ms", latency_ms, note=note_on_cost),
     "size_mb": Promise("MB", size_mb),
     "size_ratio": Promise("× teacher", size_ratio),
+    "energy_mj": Promise("mJ", energy_mj, note=note_on_energy),
 }
 
 
@@ -103,8 +116,8 @@ def check(
 
     Args:
         bounds: ``METRIC_drop`` in the metric's unit of differences (1.0 of accuracy is one percentage point),
-            ``size_mb`` in 10^6 bytes, ``latency_ms`` the median cost of an inference, and ratios of student over
-            teacher.
+            ``size_mb`` in 10^6 bytes, ``latency_ms`` the median cost of an inference, ``energy_mj`` its energy, and
+            ratios of student over teacher.
         metrics: the task's.
         folder: of the report, for evidence in files.
 

@@ -123,7 +123,7 @@ def _name(check: Check, title: str | None) -> str:
     if check.name.endswith(DROP):
         metric = title or check.name.removesuffix(DROP).replace("_", " ")
         return metric if is_gain(check) else f"{metric} drop"
-    return check.name.removesuffix("_ms").removesuffix("_mb").removesuffix("_ratio").replace("_", " ")
+    return re.sub("_(ms|mb|mj|ratio)$", "", check.name).replace("_", " ")
 
 
 def shown(check: Check) -> tuple[str, str]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgekd.devices.jetson.power import total_rails
+from edgekd.agent.power import sensor
+from edgekd.bench.energy import total_rails
 from edgekd.devices.probe import Probe
+from edgekd.devices.registry import LOCAL
 from edgekd.errors import MeasurementError, RecipeError
 from edgekd.options import Target
 from edgekd.pipeline.check import RecipeLookup
@@ -21,7 +23,6 @@ from edgekd.recipe.overrides import spell_out_stages
 from edgekd.recipe.schema import Recipe
 from edgekd.recipe.tree import Loc, Tree, dotted, mistake
 from edgekd.report.candidate_cost import ENERGY
-from edgekd.runtime import RUNTIMES
 from edgekd.search.default_space import TEACHER, NamedStudent, default_students, default_ways, named_students
 from edgekd.search.space import ARM, CUTS, Arm, Dimension, Space, shortened, stage_at
 from edgekd.stages import STAGES, Prune
@@ -188,6 +189,12 @@ def _not_searched(space: Space, tree: Tree) -> Iterator[str]:
         if space.objective == name:
             place = tree.origin(("objective",)).place
             yield f"{place}: objective: a search makes latency, size, energy or {metric} best, not {name}"
+    if base.budget.energy_mj is not None:
+        place = tree.origin(("budget", "energy_mj")).place
+        yield (
+            f"{place}: budget.energy_mj: no search predicts energy; leave it out here, and bound it in the winner's "
+            "recipe"
+        )
     for arm in space.arms:
         cuts = [each for each in arm.dimensions if each.is_cut]
         idle = [each for each in arm.dimensions if not (each.is_cut or each.is_training) and _changes_costs(each.path)]
@@ -220,10 +227,11 @@ def _not_measured(space: Space, tree: Tree, lookup: RecipeLookup) -> Iterator[st
 
 def _why_no_energy(judged: Target, probed: Mapping[str, Probe]) -> str | None:
     """Return why no energy is measured on the target that the budget is judged on, or None where it is."""
-    device, runtime = judged.device, RUNTIMES[judged.runtime]
-    if not (runtime.samples_power and device in probed):
-        able = " or ".join(each.title for each in RUNTIMES.values() if each.samples_power)
-        return f"the energy of an inference is measured in {able} on a Jetson, and not in {runtime.title} on {device}"
+    device = judged.device
+    if device in LOCAL and sensor():
+        return None
+    if device not in probed:
+        return f"energy is measured on a Jetson, or where a processor's counters can be read, and not on {device}"
     try:
         total_rails(probed[device].rails)
     except MeasurementError:

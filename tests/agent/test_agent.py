@@ -78,6 +78,7 @@ def test_a_plan_is_carried_out_from_the_archive(archive, tmp_path):
     assert [each["activity"] for each in doing] == [
         *("starting", "loading and the first inference", "the warm-up"),
         *("a block of inferences", "the copies to and from the device"),
+        *(["its power"] if launch["power"] else []),
     ]
     assert all(each["lost_ns"] <= sum(each["ns"]) for each in launch["rounds"]["a"])
     assert launch["opened"]["a"]["providers"] == ["CPUExecutionProvider"]

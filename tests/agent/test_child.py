@@ -1,5 +1,7 @@
 """The process that runs one model, and the host's handle of it."""
 
+import time
+
 import psutil
 import pytest
 
@@ -42,6 +44,17 @@ def test_it_keeps_to_its_cpus(child, light):
     block = child.ask("block", runs=7, settle=True)
     assert len(block["ns"]) == 7
     assert 0 <= block["lost_ns"] <= sum(block["ns"]) and block["pool"] == 0
+
+
+def test_inferences_for_the_sake_of_power_say_when_they_ran(child, light):
+    child.ask("prepare", session=ONNX, cpus=[0])
+    opened(child, Workload(str(light)))
+    child.ask("warm", seconds=0.01)
+    asked = time.monotonic()
+    window = child.ask("work", seconds=0.1, edge_s=0.05)
+    assert asked + 0.05 <= window["began"] <= window["ended"] - 0.1
+    assert window["ended"] + 0.05 <= time.monotonic()
+    assert window["inferences"] > 10
 
 
 def test_no_collection_falls_into_a_sample(child, tmp_path):

@@ -325,6 +325,7 @@ def sent(rounds: dict[str, list[TimedBlock]]) -> dict[str, Any]:
     about = {"load_ms": 1.0, "first_ms": 1.0, "batch": 1, "cpus": None, "providers": []}
     return {
         **{"event": "launch", "shielded": None, "taken": QUIET.tolist(), "throttled": 0, "governor": None, "gpu": []},
+        **{"power": None, "clock_khz": {name: [] for name in rounds}},
         **{"opened": dict.fromkeys(rounds, about), "transfers": {name: {} for name in rounds}},
         "rounds": {name: [block.to_json() for block in blocks] for name, blocks in rounds.items()},
     }

@@ -19,6 +19,7 @@ from edgekd.agent import predictions as agent
 from edgekd.bench.events import ResponseError
 from edgekd.bench.interleaved import InterleavedRuns
 from edgekd.bench.plan import Plan, Workload
+from edgekd.bench.records import ClockRecord, EnergyRecord, LatencyRecord
 from edgekd.devices import latency, predictions, probe, remote
 from edgekd.devices.connection import bounded
 from edgekd.devices.registry import Device
@@ -40,6 +41,8 @@ LAUNCH = {
     "taken": [[1000, 20], [500, 10]],
     "governor": "performance",
     "gpu": [],
+    "power": None,
+    "clock_khz": {"a": [1_500_000] * 30},
 }
 FACTS = {
     "event": "device",
@@ -165,6 +168,14 @@ def repr_json(value: object) -> bytes:
 
 
 DONE = {"event": "done"}
+RAIL = {"in1_label": "VDD_IN\n", "in1_input": "5000\n", "curr1_input": "1200\n"}
+POWER = {
+    "sensor": "rails",
+    "taken": [[100, 2], [50, 1]],
+    "windows": {
+        "a": {"began": 1.0, "ended": 1.5, "inferences": 20, "readings": [[0.9 + n / 10, [RAIL]] for n in range(8)]}
+    },
+}
 PLAN = Plan({"a": Workload("a.onnx")}, "a", launches=1, max_seconds=3.0)
 
 
@@ -181,6 +192,21 @@ def test_what_can_be_is_taken():
         warnings = latency.measure_on_device(told, PLAN, probe=desk)["a"].warnings
         assert ("neighbours_not_seen" in [warning.code for warning in warnings]) == is_warned
     assert probe.probe_remote(Told(FACTS)).facts.cores == 4
+
+
+def test_energy_and_clocks_of_a_launch():
+    """6 W for half a second are 3 J of 20 inferences; the middle of three clock rates is 1.5 GHz."""
+    launch = {**LAUNCH, "power": POWER, "clock_khz": {"a": [1_500_000, 600_000, 1_800_000]}}
+    desk = probe.parse_probe(Device("desk", "board"), FACTS)
+    found = latency.measure_on_device(Told(launch, DONE), PLAN, probe=desk)["a"]
+    assert found.energy == EnergyRecord(pytest.approx(3 / 20), pytest.approx(6.0), ("VDD_IN",), 20)
+    assert found.clock_mhz == ClockRecord(1500.0, 600.0, 1800.0)
+    assert LatencyRecord.from_json(json.loads(json.dumps(found.to_json()))).clock_mhz == found.clock_mhz
+    shared = changed(launch, "power.taken", [[100, 30], [50, 5]])
+    found = latency.measure_on_device(Told(shared, DONE), PLAN, probe=desk)["a"]
+    assert found.energy is None and found.valid
+    [warning] = [each for each in found.warnings if each.code == "power_of_others"]
+    assert warning.message == "others kept 30% of the CPUs busy while power was read: stop them to measure energy"
 
 
 def test_launches_pass_through_the_progress_bar_as_they_come():
@@ -246,6 +272,18 @@ def test_an_early_end_has_one_reason(monkeypatch, error, code, message):
         ("transfers.a", {"in": [0]}),
         ("throttled", -1),
         ("gpu", [-1]),
+        ("clock_khz", {}),
+        ("clock_khz.a", [0]),
+        ("clock_khz.a", ["1500000"]),
+        ("power", {}),
+        ("power", {**POWER, "sensor": "guess"}),
+        ("power", {**POWER, "taken": [[1, 2]]}),
+        ("power", {**POWER, "windows": {}}),
+        ("power", changed(POWER, "windows.a.inferences", 0)),
+        ("power", changed(POWER, "windows.a.ended", 1.0)),
+        ("power", changed(POWER, "windows.a.readings", [[1.5, [{}]]] * 3)),
+        ("power", changed(POWER, "windows.a.readings", [[1.5, [{}]], ["noon", [{}]]])),
+        ("power", changed(POWER, "windows.a.readings", [[time, [7]] for time in (1.1, 1.2, 1.3)])),
         ("rounds", None),
         ("opened", {}),
         ("opened.a.load_ms", -1),

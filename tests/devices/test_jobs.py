@@ -12,6 +12,7 @@ import pytest
 
 from edgekd.arrayfiles import read_npz
 from edgekd.bench.plan import Plan, Workload
+from edgekd.bench.records import ClockRecord
 from edgekd.bundle.session import BundleSession
 from edgekd.devices.latency import measure_on_device
 from edgekd.devices.predictions import (
@@ -31,6 +32,8 @@ from edgekd.tasks.multilabel import Multilabel
 from edgekd.tasks.signature import LOGITS
 from tests.bench.conftest import write_model
 from tests.bundle.models import named_samples, picture_and_tokens
+from tests.devices.fake_jetson import MW, FakeJetson
+from tests.devices.server import Server
 from tests.devices.test_events import ToldStream, repr_json
 
 FACTS = {
@@ -73,6 +76,24 @@ def test_latency_there(remote, files):
     assert found["one"].load_ms > 0 and len(found["one"].cpus or []) == 1
 
 
+def test_the_power_and_the_clock_of_a_jetson_while_onnx_runtime_works(tmp_path, files):
+    jetson = FakeJetson(tmp_path / "jetson")
+    for cpu in range(max(os.sched_getaffinity(0)) + 1):
+        jetson.put(f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq", "729600\n")
+    server = Server(tmp_path, path=jetson.path).start()
+    try:
+        with Remote(Device("orin", "board", str(jetson.python), ssh_config=str(server.config))) as there:
+            asked = plan({"one": files["one"]}, seconds=0.1, max_seconds=0.1, launches=1)
+            found = measure_on_device(there, asked)["one"]
+        assert server.left_behind() == []
+    finally:
+        server.stop()
+    assert found.energy is not None and found.energy.rails == ("VDD_IN",)
+    assert found.energy.watts == pytest.approx(MW / 1000)
+    assert 0.5 <= found.energy.n * found.energy.joules / found.energy.watts < 1.5, "for half a second"
+    assert found.clock_mhz == ClockRecord(729.6, 729.6, 729.6)
+
+
 @pytest.fixture
 def spinning() -> Iterator[None]:
     """Every CPU kept busy by somebody else."""
@@ -103,6 +124,7 @@ def test_what_a_device_says_of_itself_meanwhile(remote, files, taken, governor, 
     block = {"ns": [1000] * 3, "lost_ns": 0, "waited_ns": 0, "switches": 0, "pool": 0}
     launch = {
         **{"event": "launch", "shielded": None, "throttled": 0, "taken": taken, "governor": governor, "gpu": []},
+        **{"power": None, "clock_khz": {name: [] for name in files}},
         **{"opened": dict.fromkeys(files, about), "transfers": {name: {} for name in files}},
         "rounds": {name: [block] * 5 for name in files},
     }

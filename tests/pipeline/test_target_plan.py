@@ -75,6 +75,8 @@ def test_what_cannot_be_is_said_with_its_reason(tmp_path, monkeypatch):
     assert "orin: no file for TensorRT: a network quantised for onnxruntime-x86-vnni gives no file" in lines
     assert "quantise with 'profile: portable'" in lines
     assert "budget   no target is timed, so latency_ratio of the budget cannot be met" in lines
+    lines = unwrapped(said(tmp_path, text.replace("latency_ratio: 0.5", "energy_mj: 0.5")))
+    assert "budget   no target is timed, so energy_mj of the budget cannot be met" in lines
     checked = check_recipe(tmp_path / "toy.yaml")
     assert unwrapped(list_targets(checked.recipe, checked.targets)).count("\n") == 1
     monkeypatch.setattr("edgekd.runtime.find_spec", lambda name: None if name == "openvino" else name)

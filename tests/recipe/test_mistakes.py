@@ -354,7 +354,7 @@ TASK_NAMES = " or ".join(map(repr, TASKS))
             "name: small",
             "name: small\nbudget: [" + ", ".join(["accuracy"] * 9) + "]",
             "r.yaml:2: budget: expected a section with the keys accuracy_drop, drop, latency_ratio, size_ratio, "
-            'latency_ms, size_mb, got ["accuracy", "accuracy", "accuracy", "accuracy", "accurac...',
+            'latency_ms, size_mb, energy_mj, got ["accuracy", "accuracy", "accuracy", "accuracy", "accurac...',
         ),
         (
             "name: small",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from edgekd.bench.energy import NO_SENSOR
 from edgekd.cli.run import print_result
 from edgekd.recipe import load_recipe
 from edgekd.report.advice import NextSteps, next_steps
@@ -214,6 +215,15 @@ def test_what_was_not_measured_is_measured_again():
     assert found is not None
     assert found.command == "edgekd run recipes/quickstart.yaml --set prune.epochs=8"
     assert found.advice[0].change == "Run the same command again on a quieter machine"
+
+
+def test_energy_is_not_measured_again_where_no_sensor_is():
+    document = report({"latency_ratio": 0.05}).to_json()
+    document["budget"]["checks"][0] = {"name": "energy_mj", "bound": 2.0, "unit": "mJ", "met": False, "note": NO_SENSOR}
+    found = next_steps(Report.from_json(document))
+    assert found is not None and found.command is None
+    [advice] = found.advice
+    assert str(advice) == f"Measure where power can be read, or leave out budget.energy_mj: {NO_SENSOR}."
 
 
 def test_few_validation_samples_are_named():

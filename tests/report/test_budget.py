@@ -1,5 +1,6 @@
 import pytest
 
+from edgekd.bench.energy import NO_SENSOR
 from edgekd.errors import EdgekdError, RecipeError
 from edgekd.report.budget import check as check_promises
 from edgekd.report.schema import BudgetRecord, Check, Cost, Latency, Note, Ratio, Report, Row
@@ -15,7 +16,7 @@ def check(bounds: dict[str, float], student: Row, teacher: Row) -> list[Check]:
 TEACHER = Row(model="teacher", runtime="onnxruntime", precision="float32", accuracy=0.98, size_bytes=44_000_000)
 STUDENT = Row(
     model="quantized", runtime="onnxruntime", precision="int8", accuracy=0.97, size_bytes=1_100_000,
-    latency_ms=Latency(p50=0.5, n=400), latency_vs_teacher=Ratio(ratio=0.125),
+    latency_ms=Latency(p50=0.5, n=400), latency_vs_teacher=Ratio(ratio=0.125), energy_mj=6.0,
 )  # fmt: skip
 UNMEASURED = Row(model="quantized", runtime="tensorrt", precision="int8")
 
@@ -28,6 +29,7 @@ UNMEASURED = Row(model="quantized", runtime="tensorrt", precision="int8")
         ("latency_ms", 0.5, "ms"),
         ("size_mb", 1.1, "MB"),
         ("size_ratio", 0.025, "× teacher"),
+        ("energy_mj", 6.0, "mJ"),
     ],
 )
 def test_each_promise(name: str, value: float, unit: str) -> None:
@@ -36,7 +38,7 @@ def test_each_promise(name: str, value: float, unit: str) -> None:
     assert not below[0].met
 
 
-@pytest.mark.parametrize("name", ["accuracy_drop", "latency_ratio", "latency_ms", "size_mb", "size_ratio"])
+@pytest.mark.parametrize("name", ["accuracy_drop", "latency_ratio", "latency_ms", "size_mb", "size_ratio", "energy_mj"])
 def test_what_was_not_measured_is_not_met(name: str) -> None:
     (found,) = check({name: 1e9}, UNMEASURED, TEACHER)
     assert not found.met and "value" not in found.to_json()
@@ -45,12 +47,23 @@ def test_what_was_not_measured_is_not_met(name: str) -> None:
 TAKEN = Note(code="others_took_time", message="others took processor time from 30 of 30 rounds: stop them")
 
 
-@pytest.mark.parametrize("name", ["latency_ratio", "latency_ms"])
+@pytest.mark.parametrize("name", ["latency_ratio", "latency_ms", "energy_mj"])
 def test_a_time_that_is_not_valid_counts_as_not_measured_with_the_way_out(name: str) -> None:
     row = STUDENT.model_copy(update={"valid": False, "warnings": (Note(code="busy_neighbour", message="b"), TAKEN)})
     (found,) = check({name: 1e9}, row, TEACHER)
     assert (found.value, found.met, found.note) == (None, False, TAKEN.message)
     assert (line(found).verdict, line(found).remark) == ("not met (not measured)", TAKEN.message)
+
+
+def test_energy_that_nobody_could_read_counts_as_not_measured_with_the_way_out() -> None:
+    shared = Note(code="power_of_others", message="others kept 30% of the CPUs busy while power was read: stop them")
+    for warnings, why in (((), NO_SENSOR), ((shared,), shared.message)):
+        row = STUDENT.model_copy(update={"energy_mj": None, "warnings": warnings})
+        (found,) = check({"energy_mj": 1e9}, row, TEACHER)
+        assert (found.value, found.met, found.note) == (None, False, why)
+        assert str(line(found)) == f"energy: –, at most 1000000000 mJ: not met (not measured) ({why})"
+    (found,) = check({"energy_mj": 4.0}, STUDENT, TEACHER)
+    assert str(line(found)) == "energy: 6.00 mJ, at most 4 mJ: not met (2.00 mJ too much)"
 
 
 def test_a_bound_in_milliseconds_is_one_on_the_cost() -> None:

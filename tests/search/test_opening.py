@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from edgekd.agent import system
 from edgekd.errors import RecipeError
 from edgekd.options import Target
 from edgekd.recipe.load import load_recipe
@@ -162,6 +163,8 @@ def test_what_no_search_does_is_refused_with_its_line(write: Write) -> None:
     assert (one.allowed, one.metric, one.others) == (0.02, "mdice", {})
     with pytest.raises(RecipeError, match="objective: a search makes latency, size, energy or miou best, not mdice"):
         open_space(write(masks + "objective: mdice\n"))
+    with pytest.raises(RecipeError, match=r"r.yaml:\d+: budget.energy_mj: no search predicts energy; leave"):
+        open_space(write(HEAD.replace("{accuracy_drop: 1.0}", "{accuracy_drop: 1.0, energy_mj: 2}")))
 
 
 @pytest.mark.parametrize(
@@ -187,8 +190,8 @@ def test_what_no_search_does_is_refused_with_its_line(write: Write) -> None:
         ),
         (
             "objective: energy\n",
-            "r.yaml:5: objective: the energy of an inference is measured in TensorRT on a Jetson, and not in ONNX "
-            "Runtime on cpu; make latency or size best",
+            "r.yaml:5: objective: energy is measured on a Jetson, or where a processor's counters can be read, and not "
+            "on cpu; make latency or size best",
         ),
         (
             "targets: [{device: pi, architecture: arm}]\n",
@@ -213,7 +216,19 @@ def test_the_energy_of_a_board_needs_a_sensor_of_all_its_power() -> None:
     assert _why_no_energy(target, boards) is None
     boards["orin"].rails = ("VDD_SOC",)
     assert _why_no_energy(target, boards) == "no sensor of orin has the power of the whole module (its rails: VDD_SOC)"
-    assert str(_why_no_energy(target, {})).endswith("and not in TensorRT on orin")
+    boards["orin"].rails = ("VDD_IN",)
+    assert _why_no_energy(Target(device="orin", runtime="onnxruntime"), boards) is None
+    assert str(_why_no_energy(target, {})).endswith("and not on orin")
+
+
+def test_the_energy_of_this_machine_needs_its_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "ROOT", tmp_path)
+    assert str(_why_no_energy(Target(), {})).endswith("and not on cpu")
+    package = tmp_path / "sys/class/powercap/intel-rapl:0"
+    package.mkdir(parents=True)
+    for name, text in {"name": "package-0", "energy_uj": "1", "max_energy_range_uj": "9"}.items():
+        (package / name).write_text(text)
+    assert _why_no_energy(Target(), {}) is None
 
 
 def test_students_have_names_of_their_own(write: Write) -> None:

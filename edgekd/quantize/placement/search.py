@@ -139,7 +139,7 @@ def _time(
             files[name] = kept
             paths[name] = _write(model, target, kept, folder / f"{name}.onnx")
     workloads = {name: Workload(str(path), runtime.name) for name, path in paths.items()}
-    plan = Plan(workloads, FLOAT, threads, 1, seconds, seconds, launches=6)
+    plan = Plan(workloads, FLOAT, threads, 1, seconds, seconds, launches=6, power=False)
     with long_step(f"placement of int8 layers, {len(files)} candidates in turns", plan.launches, "launches") as done:
         records = when_quiet(partial(at.latency, progress=partial(counted, done=done)), plan)
     must_tell(records, "the placement of int8 layers")

@@ -31,7 +31,6 @@ RUNTIME = Runtime(
     processor="NVIDIA GPU",
     takes_threads=False,
     one_input_remotely=True,
-    samples_power=True,
     deployment=(
         "TensorRT loads an engine, which is built on the device: `trtexec --onnx={file} --saveEngine=model.engine "
         "--stronglyTyped`; before TensorRT 10, `--fp16 --int8` in place of the last flag."

@@ -10,14 +10,13 @@ import numpy as np
 from edgekd.agent.blocks import TimedBlock
 from edgekd.agent.turns import MIN_ROUNDS
 from edgekd.bench.compare import MIN_FOR_P99
+from edgekd.bench.energy import PowerSample, energy_j, rail_samples, total_rails
 from edgekd.bench.events import Event, integer, nanoseconds, number, text
 from edgekd.bench.launch import Launch
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import EnergyRecord, LatencyRecord, MeasurementWarning
 from edgekd.bench.runner import ProgressHook, default_timeout_s, time_for_each, too_few_samples, vs_reference
 from edgekd.bench.surroundings import neighbours_not_seen
-from edgekd.devices.jetson.power import PowerSample, energy_j, total_rails
-from edgekd.devices.jetson.rails import rails_of
 from edgekd.devices.jetson.tegrastats import parse_tegrastats
 from edgekd.devices.jetson.throttling import clock_warnings, counter_warnings, temperature_warnings
 from edgekd.devices.latency import collect_launches, device_warnings
@@ -164,7 +163,7 @@ def parse_run(event: Event, builder: EngineBuilder) -> Run:
     return Run(
         parse_times(event["files"]["times"], written_warmup_ms(builder.version)),
         None if event["began"] is None else number(event["began"], "the moment of the first inference"),
-        power_of(event["rails"]),
+        rail_samples(event["rails"]),
         [parse_tegrastats(text(line, "a line of tegrastats")[:LINE]) for _, line in event["tegrastats"]],
         (counts_of(before), counts_of(after)),
     )
@@ -172,16 +171,6 @@ def parse_run(event: Event, builder: EngineBuilder) -> Run:
 
 def counts_of(event: Event) -> dict[str, int]:
     return {name: integer(count, f"the counter {name}") for name, count in event.items()}
-
-
-def power_of(samples: Sequence[Any]) -> list[PowerSample]:
-    return [
-        (
-            number(time, "the moment of a power sample"),
-            {rail.name: rail.mw for files in monitors for rail in rails_of(files)},
-        )
-        for time, monitors in samples
-    ]
 
 
 def launch_of_runs(runs: Mapping[str, Run], plan: Plan) -> Launch:

@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekd.devices.jetson.rails import RailReading, rails_of
+from edgekd.bench.rails import RailReading, rails_of
 
 # Files named as in the kernel's documentation of the INA3221; the values are made up.
 JETPACK_5 = {
