@@ -78,6 +78,7 @@ SESSIONS = {
     "runtimes/onnxruntime/confirm.py": "the file as it is optimised, which is never run",
     "runtimes/onnxruntime/peak.py": "operators for the roofline, each a model in memory",
     "runtimes/onnxruntime/session.py": "times and outputs of files, here and on devices",
+    "stages/int8_teacher.py": "a teacher's predictions while a student is trained",
 }
 
 

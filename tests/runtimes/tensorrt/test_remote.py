@@ -15,6 +15,7 @@ import pytest
 
 from edgekd.bench.events import ResponseError, reading_response
 from edgekd.bench.plan import Plan, Workload
+from edgekd.bench.runner import BETWEEN_SITTINGS
 from edgekd.devices.probe import describe, parse_probe
 from edgekd.devices.registry import Device, add_device
 from edgekd.devices.targets import RemoteTarget
@@ -306,7 +307,8 @@ def test_launches_follow_until_the_results_are_clear(orin, tmp_path, jetson, noi
     assert sum("--loadEngine" in words for words in jetson.trtexec_log.read_text().splitlines()) == 2 * launches
     assert found.latency_vs_reference is not None and found.latency_vs_reference.ci95 is not None
     low, high = found.latency_vs_reference.ci95
-    assert (low, high) == pytest.approx((1, 1 + NOISE * (noise == "noisy")), rel=1e-4)
+    # Two standard deviations of what sittings differ by are in it.
+    assert (low, high) == pytest.approx((1, 1 + NOISE * (noise == "noisy")), abs=2 * BETWEEN_SITTINGS)
     assert [warning.code for warning in found.warnings] == ["neighbours_not_seen", *["cov_high"] * (noise == "noisy")]
 
 
