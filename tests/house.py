@@ -168,6 +168,7 @@ EDGE = {
     "agent/inputs.py": "reads the signature in a file's metadata",
     "agent/interleave.py": "messages between two processes",
     "agent/launches.py": "messages between two processes",
+    "agent/reductions.py": "messages between two processes",
     "agent/lines.py": "messages between two processes",
     "agent/once.py": "messages between two processes",
     "agent/predictions.py": "messages between two processes",

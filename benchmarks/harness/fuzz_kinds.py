@@ -409,7 +409,8 @@ class Devices(Kind):
                          "transfers": {"a": {}}, "taken": [[1000, 20], [500, 10]], "throttled": 0,
                          "governor": "performance", "gpu": [], "power": power,
                          "clock_khz": {"a": [1_500_000]}}] * 2,
-            "rows": [{"event": "rows", "model": "a", "first": first, "shape": [1, 2], "data": "AAAAAAAAAAA="}
+            "rows": [{"event": "rows", "model": "a", "first": first, "count": 1, "output": "logits", "shape": [1, 2],
+                      "data": "AAAAAAAAAAA="}
                      for first in range(3)],
             "turns": [{"event": "turns", "turns": [[block, block]] * 5, "events": {"a": [kernel]}}],
         }  # fmt: skip

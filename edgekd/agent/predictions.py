@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekd.agent.reductions import REDUCTIONS
 from edgekd.agent.session import session_type
 from edgekd.agent.workload import Workload
 from edgekd.errors import DeviceError
@@ -24,20 +24,20 @@ LARGEST = 1 << 24
 
 
 def predict(request: dict[str, Any], conversation: Conversation) -> None:
-    """Run each model on the samples in a .npz file, a batch at a time, and send what ``reduction`` keeps of outputs.
+    """Run each model on the samples in a .npz file, a batch at a time, and send what its reduction keeps of outputs.
 
-    Those in ``outputs`` of its name are sent, by default ``logits``.
+    Those in ``outputs`` of its name are sent.
     """
-    inputs, wanted = samples(request["samples"]), request.get("outputs") or {}
-    reduce = REDUCTIONS[request["reduction"]]
+    inputs = samples(request["samples"])
     for name, model in request["models"].items():
+        about, wanted = request["reductions"][name], request["outputs"][name]
+        reduce = REDUCTIONS[about["kind"]]
         for first, found in batch_outputs(opened(model, request["threads"]), inputs):
-            kept = chosen(found, wanted.get(name) or [LOGITS])
-            for start, part in parts({output: reduce(each) for output, each in kept.items()}):
-                for output, rows in part.items():
-                    data = base64.b64encode(rows.tobytes()).decode()
-                    record = {"event": "rows", "model": name, "first": first + start, "shape": list(rows.shape)}
-                    conversation.send({**record, "output": output, "data": data})
+            for start, part in parts(chosen(found, wanted)):
+                record = {"event": "rows", "model": name, "first": first + start}
+                record["count"] = len(next(iter(part.values())))
+                for output, values in reduce(part, about):
+                    conversation.send({**record, "output": output, **values})
 
 
 def chosen(found: Mapping[str, Any], wanted: list[str]) -> dict[str, Any]:
@@ -59,19 +59,6 @@ def parts(outputs: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     step = max(1, LARGEST // max(1, sum(rows[:1].nbytes for rows in outputs.values())))
     for start in range(0, max(map(len, outputs.values())), step):
         yield start, {name: rows[start : start + step] for name, rows in outputs.items()}
-
-
-def largest(logits: Any) -> Any:
-    """Return the place along the second axis of the largest logit, -1 where one is not finite."""
-    return np.where(np.isfinite(logits).all(1), logits.argmax(1), -1).astype("<i4")
-
-
-def every(logits: Any) -> Any:
-    """Return all logits."""
-    return logits.astype("<f4")
-
-
-REDUCTIONS = {"argmax": largest, "none": every}
 
 
 def save_outputs(request: dict[str, Any], conversation: Conversation) -> None:

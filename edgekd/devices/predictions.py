@@ -20,7 +20,6 @@ from edgekd.devices.remote import Remote
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.files import temporary_folder
 from edgekd.tasks.logits import decoded
-from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.task import Task
 
 SAMPLES, OUTPUTS = "samples.npz", "outputs.npy"
@@ -68,11 +67,15 @@ class PredictionsSoFar:
 
     Attributes:
         shapes: of the outputs of one sample that the task decodes, by name; the task's usual ones if left out.
+        reduction: the part of these outputs that is sent.
+        needed: the outputs that are.
     """
 
     def __init__(self, task: Task, n: int, shapes: Mapping[str, tuple[int, ...]] | None = None):
         usual = {name: each[0] for name, each in task.output_shapes.items()}
         self.task, self.shapes = task, fixed(usual) if shapes is None else shapes
+        self.reduction = task.reduction(self.shapes)
+        self.needed = self.reduction.needed(self.shapes)
         nothing = {name: np.full((1, *shape), np.nan, np.float32) for name, shape in self.shapes.items()}
         self.rows = np.repeat(task.to_rows(nothing), n, axis=0)
         self.reached = np.zeros(n, bool)
@@ -85,7 +88,7 @@ class PredictionsSoFar:
             raise ValueError(f"{output!r} of {len(values)} samples, and other outputs of many are missing")
         found = self._parts.setdefault(place, {})
         found[output] = values
-        if set(found) == set(self.shapes):
+        if set(found) == set(self.needed):
             self.put(first, self.task.to_rows(self._parts.pop(place)))
 
     def put(self, first: int, rows: NDArray[Any]) -> None:
@@ -99,7 +102,7 @@ class PredictionsSoFar:
         """Return what there is; ``cut`` says why nothing more comes, None at the regular end."""
         if self.reached.all():
             return DevicePredictions(self.task, self.rows, self.reached)
-        missing = sorted({name for found in self._parts.values() for name in self.shapes if name not in found})
+        missing = sorted({name for found in self._parts.values() for name in self.needed if name not in found})
         of = f" ({', '.join(missing)})" if missing else ""
         return DevicePredictions(
             self.task, self.rows, self.reached, cut or f"it ended regularly, and outputs{of} are missing"
@@ -158,8 +161,8 @@ def predict_on_device(
 ) -> dict[str, DevicePredictions]:
     """Return what each of ``models`` predicts for each of ``inputs`` (N, ...) on the device.
 
-    The outputs that the task decodes come from there, reduced to what it keeps of ``logits`` where it says how; the
-    first output stands for them where none is called that. When the connection, the time or the agent ends early, the
+    Of the outputs that the task decodes, what decoding takes comes from there; the first output stands for ``logits``
+    where none is called that. When the connection, the time or the agent ends early, the
     predictions so far count.
 
     Raises:
@@ -170,13 +173,13 @@ def predict_on_device(
         remote.push(pack(folder / SAMPLES, inputs), SAMPLES)
     for name, path in models.items():
         remote.push(path, files[name])
-    n, shapes = samples_in(inputs), {name: output_shapes(path, task) for name, path in models.items()}
-    found = {name: PredictionsSoFar(task, n, shapes[name]) for name in models}
+    n = samples_in(inputs)
+    found = {name: PredictionsSoFar(task, n, output_shapes(path, task)) for name, path in models.items()}
     request = {
         **{"job": "edgekd.agent.predictions:predict", "samples": SAMPLES, "threads": threads},
         "models": {name: model_there(Workload(str(models[name]), runtime), file) for name, file in files.items()},
-        "reduction": task.reduction,
-        "outputs": {name: list(each) for name, each in shapes.items()},
+        "reductions": {name: each.reduction for name, each in found.items()},
+        "outputs": {name: each.needed for name, each in found.items()},
     }
     return collected(remote, request, timeout_s, found, partial(keep, found=found))
 
@@ -240,24 +243,32 @@ def outputs_on_device(
 
 def keep(event: Event, found: Mapping[str, PredictionsSoFar]) -> None:
     so_far = found[text(event["model"], "the name of a model")]
-    is_reduced, output = so_far.task.reduction == "argmax", text(event.get("output", LOGITS), "the name of an output")
-    if output not in so_far.shapes:
-        raise ValueError(f"the output {output!r}, expected {', '.join(so_far.shapes)}")
-    like = so_far.rows[:0].astype(np.int32) if is_reduced else np.empty((0, *so_far.shapes[output]), np.float32)
-    rows = rows_of(event, like)
-    first = integer(event["first"], "the number of a sample", 0, len(so_far.rows) - len(rows))
-    if not is_reduced:
-        so_far.take(first, output, rows)
-        return
-    if len(rows) and not -1 <= rows.min() <= rows.max() < len(so_far.task.names):
-        raise ValueError(f"a class that is none of {len(so_far.task.names)}")
-    so_far.put(first, rows)
+    output = text(event["output"], "the name of an output")
+    if output not in so_far.needed:
+        raise ValueError(f"the output {output!r}, expected {', '.join(so_far.needed)}")
+    count = integer(event["count"], "a number of samples", 1, len(so_far.rows))
+    first = integer(event["first"], "the number of a sample", 0, len(so_far.rows) - count)
+    reduction, shape = so_far.reduction, so_far.shapes[output]
+    if reduction.kind == "classes":
+        rows = rows_of(event, so_far.rows[:0], count)
+        no_class = np.array(-1).astype(rows.dtype)
+        if ((rows != no_class) & ((rows < 0) | (rows >= len(so_far.task.names)))).any():
+            raise ValueError(f"a class that is none of {len(so_far.task.names)}")
+        so_far.put(first, rows)
+    elif reduction.kind == "all":
+        so_far.take(first, output, rows_of(event, np.empty((0, *shape), np.float32), count))
+    else:
+        values = rows_of(event, np.empty((0, reduction.channels(shape)), np.float32))
+        sent = {"shape": [len(values)], "data": event["places"]}
+        places = rows_of(sent, np.empty(0, np.int32), len(values))
+        so_far.take(first, output, reduction.whole(output, shape, count, places, values))
 
 
-def rows_of(event: Event, like: NDArray[Any]) -> NDArray[Any]:
+def rows_of(event: Event, like: NDArray[Any], count: int | None = None) -> NDArray[Any]:
     """Return the rows that an event holds, which are of the type and, but for their number, the shape of ``like``."""
     shape = [integer(size, "a size of the predictions", 0, SIZE) for size in event["shape"]]
     content = base64.b64decode(text(event["data"], "the predictions"), validate=True)
-    if shape[1:] != list(like.shape[1:]) or len(content) != math.prod(shape) * like.itemsize:
-        raise ValueError(f"{len(content)} bytes of predictions {shape}, expected [N, {like.shape[1:]}] of {like.dtype}")
+    expected = [shape[0] if count is None else count, *like.shape[1:]]
+    if shape != expected or len(content) != math.prod(shape) * like.itemsize:
+        raise ValueError(f"{len(content)} bytes of predictions {shape}, expected {expected} of {like.dtype}")
     return np.frombuffer(content, like.dtype.newbyteorder("<")).astype(like.dtype).reshape(shape)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.breakdown import Breakdown, NamedPredictions, Pictures
     from edgekd.tasks.metric import Metric
+    from edgekd.tasks.reduction import OutputReduction
     from edgekd.tasks.signature import Signature
 
     # Outputs and targets, each tensor (N, ...) by its name. An entry ``known`` of targets is False where the sample,
@@ -132,9 +133,6 @@ class Task(Protocol):
     outputs: ClassVar[str]  # their kind, which targets have too: classes, labels, values, boxes or masks
     kind_of_names: ClassVar[str]  # classes, labels, values or points
     pipeline_tags: ClassVar[Mapping[str, str]]  # of model hubs, by the kind of input
-    # What a device sends of the outputs: the place of the largest of the logits' second axis, -1 where one is not
-    # finite, which to_rows gives here too; or all of them.
-    reduction: ClassVar[Literal["argmax", "none"]]
     breakdown_key: ClassVar[str | None]  # of a report, which keeps the breakdown there; None if there is none
     decoder_options: ClassVar[Mapping[str, DecoderOption]]  # those that a recipe may set, by name
 
@@ -195,6 +193,12 @@ class Task(Protocol):
 
     def targets(self, stored: Stored) -> dict[str, Stored]:
         """Return targets by name from the array or tensor (N, ...) that data sets store."""
+
+    def reduction(self, shapes: Mapping[str, tuple[int, ...]]) -> OutputReduction:
+        """Return what a device sends of outputs of these shapes, of one sample, for the same rows as of all of them.
+
+        Of ``classes`` these are what :meth:`to_rows` gives.
+        """
 
     def to_rows(self, outputs: Arrays) -> NDArray[Any]:
         """Return what metrics and comparisons need of outputs: (N, ...), one array of any type, as evaluations keep it.

@@ -14,14 +14,11 @@ import numpy as np
 import pytest
 
 from edgekd.agent import cpus, system
-from edgekd.agent.predictions import REDUCTIONS
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.runner import request_of
 from edgekd.devices.agent_archive import agent_archive, members
 from edgekd.devices.latency import model_there
 from edgekd.devices.probe import PROBE
-from edgekd.tasks.registry import TASKS
-from edgekd.tasks.signature import LOGITS
 from tests.bench.conftest import write_model
 
 # Imported where they are needed; without onnx a file's open dimensions have no names in OpenVINO.
@@ -97,17 +94,6 @@ def test_a_model_that_does_not_load_is_named(archive, tmp_path):
     plan = Plan({"b": Workload(str(tmp_path / "b.onnx"))}, launches=1)
     *_, event = answers(archive, request_of(plan, {"b": model_there(plan.workloads["b"], str(tmp_path / "b.onnx"))}))
     assert event["model"] == "b" and "does not load in ONNX Runtime" in event["why"]
-
-
-# Boxes are decoded here, from all outputs.
-@pytest.mark.parametrize("name", [name for name in TASKS if name != "detection"])
-def test_its_reductions_are_what_tasks_keep_of_outputs(name):
-    task = TASKS[name](("a", "b", "c", "d"))
-    logits = np.random.default_rng(0).normal(size=(50, 4)).round(1).astype(np.float32)
-    logits[[3, 7, 9], [0, 1, 2]] = np.nan, np.inf, -np.inf
-    rows = task.to_rows({LOGITS: logits})
-    # Masks are kept in bytes, in which -1 is 255.
-    np.testing.assert_array_equal(REDUCTIONS[task.reduction](logits).astype(rows.dtype), rows, strict=True)
 
 
 def test_the_end_of_its_input_ends_it(archive):
@@ -189,5 +175,6 @@ def test_a_real_python_3_8_times_and_predicts(archive, tmp_path):
     samples = np.random.default_rng(0).random((40, 8), dtype=np.float32)
     np.savez(tmp_path / "samples.npz", inputs=samples)
     job = {"job": "edgekd.agent.predictions:predict", "samples": str(tmp_path / "samples.npz"), "threads": 1}
-    *rows, done = answers(archive, {**job, "models": {"a": models["a"]}, "reduction": "none"}, python=python)
+    about = {"models": {"a": models["a"]}, "outputs": {"a": ["logits"]}, "reductions": {"a": {"kind": "all"}}}
+    *rows, done = answers(archive, {**job, **about}, python=python)
     assert [row["first"] for row in rows] == [0, 32] and done == {"event": "done"}

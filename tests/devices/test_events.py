@@ -352,7 +352,8 @@ CLASSES, TWO_LABELS = Classification(("a", "b", "c")), Multilabel(("a", "b"))
 
 def rows_event(first: int, rows: np.ndarray, model: str = "a") -> dict:
     data = base64.b64encode(rows.tobytes()).decode()
-    return {"event": "rows", "model": model, "first": first, "shape": list(rows.shape), "data": data}
+    about = {"event": "rows", "model": model, "first": first, "count": len(rows), "output": "logits"}
+    return {**about, "shape": list(rows.shape), "data": data}
 
 
 def predicted(task, *events: object) -> predictions.DevicePredictions:
@@ -375,6 +376,8 @@ def test_predictions_so_far_count_when_the_device_fails():
     pytest.param({"model": "b"}, id="another model"), pytest.param({"model": {}}, id="no name"),
     pytest.param({"first": -1}, id="before the first"), pytest.param({"first": 3}, id="after the last"),
     pytest.param({"first": "0"}, id="no number"), pytest.param({"first": 1}, id="twice"),
+    pytest.param({"count": 2}, id="another number"), pytest.param({"count": 0}, id="of no sample"),
+    pytest.param({"count": None}, id="of how many"), pytest.param({"output": "other"}, id="another output"),
     pytest.param({"shape": [2]}, id="more than was sent"), pytest.param({"shape": [-1]}, id="less than none"),
     pytest.param({"shape": [1, 1]}, id="another shape"), pytest.param({"shape": []}, id="no shape"),
     pytest.param({"shape": [2**30] * 9}, id="a huge shape"), pytest.param({"shape": "1"}, id="shape is text"),
@@ -435,7 +438,8 @@ def test_outputs_of_several_sizes_come_in_parts_and_meet_again(monkeypatch):
     monkeypatch.setattr(agent, "opened", lambda model, threads: model)
     monkeypatch.setattr(agent, "batch_outputs", lambda model, _: iter([(0, given[model])]))
     said: list[dict] = []
-    request = {"samples": "", "models": {"a": "a", "b": "b"}, "threads": 1, "reduction": "none"}
+    request = {"samples": "", "models": {"a": "a", "b": "b"}, "threads": 1}
+    request["reductions"] = {model: {"kind": "all"} for model in sizes}
     conversation = SimpleNamespace(send=said.append)
     wanted = {model: list(shapes) for model, shapes in sizes.items()}
     agent.predict({**request, "outputs": wanted}, conversation)  # type: ignore[arg-type]

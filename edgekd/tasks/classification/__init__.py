@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgekd.tasks.logits import must_give_logits
 from edgekd.tasks.metric import Correct, Metric
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgekd.tasks.breakdown import NamedPredictions, Pictures
     from edgekd.tasks.classification.by_class import ByClass
     from edgekd.tasks.classification.score import ClassDetails, ClassPredictions, PredictedClass
+    from edgekd.tasks.reduction import OutputReduction
     from edgekd.tasks.task import Arrays, DecoderOption, Language, OutputShape, OutputShapes, Stored, Tensors
 
 
@@ -44,7 +45,6 @@ class Classification(WholeNumbers):
     outputs: ClassVar[str] = "classes"
     kind_of_names: ClassVar[str] = "classes"
     pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "image-classification", "vector": "tabular-classification"}
-    reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
     breakdown_key: ClassVar[str | None] = "by_class"
     decoder_options: ClassVar[Mapping[str, DecoderOption]] = {}
     metrics: ClassVar[Sequence[Metric]] = (
@@ -89,6 +89,11 @@ class Classification(WholeNumbers):
 
     def targets(self, stored: Stored) -> dict[str, Stored]:
         return {"classes": stored, "known": stored >= 0}  # type: ignore[operator,dict-item]
+
+    def reduction(self, shapes: Mapping[str, tuple[int, ...]]) -> OutputReduction:
+        from edgekd.tasks.reduction import OutputReduction
+
+        return OutputReduction("classes")
 
     def to_rows(self, outputs: Arrays) -> NDArray[Any]:
         from edgekd.tasks.classification import score

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgekd.errors import ModelError
 from edgekd.ranges import SHARE, SHARE_OR_ALL, SHARE_OR_NONE, Range
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edgekd.tasks.detection.matching import Matches
     from edgekd.tasks.detection.operating_point import OperatingDetails
     from edgekd.tasks.detection.score import PredictedBoxes
+    from edgekd.tasks.reduction import OutputReduction
     from edgekd.tasks.task import Arrays, Language, OutputShape, OutputShapes, Stored, Tensors
 
 
@@ -123,7 +124,6 @@ class Detection:
     outputs: ClassVar[str] = "boxes"
     kind_of_names: ClassVar[str] = "classes"
     pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "object-detection"}
-    reduction: ClassVar[Literal["argmax", "none"]] = "none"
     breakdown_key: ClassVar[str | None] = "by_box_class"
     decoder_options: ClassVar[Mapping[str, DecoderOption]] = {
         "threshold": DecoderOption(SHARE, "the score from which on you act on a box: 0.5 when left out", False),
@@ -237,6 +237,11 @@ class Detection:
         from edgekd.tasks.detection import outputs as heads
 
         return outputs[LOGITS] if LOGITS in outputs else heads.merged(outputs, len(self.names))
+
+    def reduction(self, shapes: Mapping[str, tuple[int, ...]]) -> OutputReduction:
+        from edgekd.tasks.detection import outputs as heads
+
+        return heads.reduction(shapes, len(self.names), self.score)
 
     def to_rows(self, outputs: Arrays) -> NDArray[np.float32]:
         from edgekd.tasks.detection import decode

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekd.errors import ModelError
+from edgekd.tasks.reduction import OutputReduction, PositionGroup, PositionRule
 from edgekd.tasks.tensor_spec import LOGITS
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ ANCHORS, SCORES, DELTAS, DISTANCES, SCALES, CENTERNESS = (
 )
 # exp of more overflows no picture; torchvision clips there too.
 LARGEST_STRETCH = math.log(1000.0 / 16)
+# Of a logit: far more than rounding takes from it on its way to a probability.
+SLACK = 0.01
 EXPECTED = (
     "maps 'cls.8' (classes, H, W) and 'box.8' (4, H, W) or 'bins.8' (4 · bins, H, W) for each stride, or 'anchors' "
     "(A, 4), 'scores' (A, classes) and 'deltas' or 'distances' (A, 4)"
@@ -110,6 +113,37 @@ def used(names: Iterable[str]) -> list[str]:
 def has_scores(name: str) -> bool:
     """Return whether the output ``name`` holds logits."""
     return name.startswith(CLS) or name in (SCORES, CENTERNESS, LOGITS)
+
+
+def reduction(shapes: Mapping[str, tuple[int, ...]], classes: int, score: float) -> OutputReduction:
+    """Return the positions of outputs of these shapes, of one sample, that may hold a box of more than ``score``.
+
+    Raises:
+        ModelError: they are of no known head.
+    """
+
+    def rules(output: str, first: int = 0, softmax: bool = False, least: float = score) -> tuple[PositionRule, ...]:
+        if not least:
+            return ()
+        bound = math.log(least / (1 - least))
+        # The largest logit of a softmax is 0 less the largest, however probable it is.
+        return (PositionRule(output, (min(bound, 0.0) if softmax else bound) - SLACK, first, softmax),)
+
+    if LOGITS in shapes:
+        return OutputReduction("positions", (PositionGroup((LOGITS,), rules(LOGITS, first=4)),))
+    names = used(shapes)
+    if not has_anchors(names):
+        pairs = zip(names[::2], names[1::2], strict=True)
+        return OutputReduction("positions", tuple(PositionGroup(pair, rules(pair[1])) for pair in pairs))
+    # The root of a product of two probabilities is above a score where both are above its square.
+    least = score**2 if CENTERNESS in names else score
+    with_background = shapes[SCORES][-1] == classes + 1
+    found = rules(SCORES, int(with_background), with_background, least)
+    found += rules(CENTERNESS, least=least) if CENTERNESS in names else ()
+    scales = (PositionGroup((SCALES,)),) if SCALES in names else ()
+    return OutputReduction(
+        "positions", (PositionGroup(tuple(name for name in names if name != SCALES), found), *scales)
+    )
 
 
 def merged(outputs: Arrays, classes: int) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgekd.errors import ModelError
 from edgekd.tasks.logits import must_give_logits
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgekd.tasks.multilabel.by_label import ByLabel
     from edgekd.tasks.multilabel.evidence import LabelDetails
     from edgekd.tasks.multilabel.score import LabelPredictions, PredictedLabels
+    from edgekd.tasks.reduction import OutputReduction
     from edgekd.tasks.task import Arrays, DecoderOption, Language, OutputShape, OutputShapes, Stored, Tensors
 
 THRESHOLD = 0.5
@@ -77,7 +78,6 @@ class Multilabel(WholeNumbers):
     outputs: ClassVar[str] = "labels"
     kind_of_names: ClassVar[str] = "labels"
     pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "image-classification", "vector": "tabular-classification"}
-    reduction: ClassVar[Literal["argmax", "none"]] = "none"
     breakdown_key: ClassVar[str | None] = "by_label"
     decoder_options: ClassVar[Mapping[str, DecoderOption]] = {}
     metrics: ClassVar[Sequence[Metric]] = (
@@ -136,6 +136,11 @@ class Multilabel(WholeNumbers):
 
     def targets(self, stored: Stored) -> dict[str, Stored]:
         return {"labels": stored, "known": stored >= 0}  # type: ignore[operator,dict-item]
+
+    def reduction(self, shapes: Mapping[str, tuple[int, ...]]) -> OutputReduction:
+        from edgekd.tasks.reduction import OutputReduction
+
+        return OutputReduction("all")
 
     def to_rows(self, outputs: Arrays) -> NDArray[Any]:
         return outputs[LOGITS].astype("float32")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgekd.errors import ModelError
 from edgekd.tasks.logits import must_give_logits
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.breakdown import NamedPredictions, Pictures
+    from edgekd.tasks.reduction import OutputReduction
     from edgekd.tasks.regression.by_value import ByValue
     from edgekd.tasks.regression.evidence import ErrorDetails
     from edgekd.tasks.regression.score import PredictedValues, ValuePredictions
@@ -81,7 +82,6 @@ class Regression:
     outputs: ClassVar[str] = "values"
     kind_of_names: ClassVar[str] = "values"
     pipeline_tags: ClassVar[Mapping[str, str]] = {"vector": "tabular-regression"}
-    reduction: ClassVar[Literal["argmax", "none"]] = "none"
     breakdown_key: ClassVar[str | None] = "by_value"
     decoder_options: ClassVar[Mapping[str, DecoderOption]] = {}
     metrics: ClassVar[Sequence[Metric]] = (
@@ -172,6 +172,11 @@ class Regression:
         # Of one value its targets may come as a bare row.
         values: Any = stored if stored.ndim > 1 else stored.reshape(-1, 1)  # type: ignore[attr-defined]
         return {"values": values, "known": values == values}
+
+    def reduction(self, shapes: Mapping[str, tuple[int, ...]]) -> OutputReduction:
+        from edgekd.tasks.reduction import OutputReduction
+
+        return OutputReduction("all")
 
     def to_rows(self, outputs: Arrays) -> NDArray[Any]:
         return outputs[LOGITS].astype("float32")

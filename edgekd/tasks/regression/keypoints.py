@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgekd.geometry import Geometry
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.breakdown import NamedPredictions, Pictures
+    from edgekd.tasks.reduction import OutputReduction
     from edgekd.tasks.regression.by_value import ByValue
     from edgekd.tasks.regression.points import PointDetails, PointPredictions, PredictedPoints
     from edgekd.tasks.task import Arrays, Language, OutputShape, OutputShapes, Tensors
@@ -138,6 +139,11 @@ class Keypoints(Regression):
         from edgekd.tasks.regression import points
 
         points.must_fit(stored, size, where)
+
+    def reduction(self, shapes: Mapping[str, tuple[int, ...]]) -> OutputReduction:
+        from edgekd.tasks.reduction import OutputReduction
+
+        return OutputReduction("peaks") if _are_maps(shapes) else super().reduction(shapes)
 
     def to_rows(self, outputs: Arrays) -> NDArray[Any]:
         if (image := self._image_of_maps(outputs[LOGITS])) is None:

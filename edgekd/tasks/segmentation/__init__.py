@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgekd.errors import DataError, ModelError
 from edgekd.tasks.logits import must_give_logits
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgekd.geometry import Geometry, Tile
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.breakdown import NamedPredictions, Pictures
+    from edgekd.tasks.reduction import OutputReduction
     from edgekd.tasks.segmentation.by_class import MaskBreakdown
     from edgekd.tasks.segmentation.evidence import MaskDetails
     from edgekd.tasks.segmentation.score import MaskPredictions, PredictedMask
@@ -95,7 +96,6 @@ class Segmentation:
     outputs: ClassVar[str] = "masks"
     kind_of_names: ClassVar[str] = "classes"
     pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "image-segmentation"}
-    reduction: ClassVar[Literal["argmax", "none"]] = "argmax"
     breakdown_key: ClassVar[str | None] = "by_mask_class"
     decoder_options: ClassVar[Mapping[str, DecoderOption]] = {}
     decoded_output: ClassVar[str] = "`classes` (batch, height, width): the class of each position"
@@ -177,6 +177,11 @@ class Segmentation:
 
     def targets(self, stored: Stored) -> dict[str, Stored]:
         return {"classes": stored, "known": stored != IGNORED}  # type: ignore[dict-item]
+
+    def reduction(self, shapes: Mapping[str, tuple[int, ...]]) -> OutputReduction:
+        from edgekd.tasks.reduction import OutputReduction
+
+        return OutputReduction("classes")
 
     def to_rows(self, outputs: Arrays) -> NDArray[Any]:
         return self.decode(outputs).classes
