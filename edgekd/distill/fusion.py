@@ -2,7 +2,6 @@
 
 import operator
 from collections import Counter
-from copy import deepcopy
 from functools import cache
 
 import torch
@@ -14,6 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from edgekd.distill.ensemble import Ensemble
 from edgekd.errors import first_line
 from edgekd.log import get_logger
+from edgekd.models.copies import copied
 from edgekd.precision import ieee_float32
 from edgekd.tasks.signature import Shape, Signature
 from edgekd.tasks.tensors import output_tensors
@@ -41,9 +41,9 @@ def fuse_teacher(teacher: nn.Module, input_shape: Shape | Signature) -> nn.Modul
     """
     if isinstance(teacher, Ensemble):
         return Ensemble([fuse_teacher(each, input_shape) for each in teacher.teachers], **teacher.options)
-    plain = deepcopy(teacher).eval()
+    plain = copied(teacher).eval()
     try:
-        fused = symbolic_trace(deepcopy(plain))
+        fused = symbolic_trace(copied(plain))
         folded = _fold(fused)
         if folded and _difference(plain, fused, input_shape) <= TOLERANCE:
             return fused

@@ -1,7 +1,6 @@
 """Runs a teacher exactly as in a student's training, so that its outputs have the same bits."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from edgekd.data import DataSet
 from edgekd.data.views import Views
 from edgekd.distill.feature_hooks import FeatureHooks
+from edgekd.models.copies import copied
 from edgekd.precision import ieee_float32
 from edgekd.tasks.logits import must_have_outputs
 from edgekd.tasks.signature import LOGITS as NAME
@@ -38,7 +38,7 @@ class TeacherRunner:
     ):
         self.data, self.views, self.layers, self.last = data, views, tuple(dict.fromkeys(layers)), last
         self.float32, self.fabric = float32, make_fabric(float32)
-        self.network = lay_out(deepcopy(teacher).to(self.fabric.device).eval(), last)
+        self.network = lay_out(copied(teacher).to(self.fabric.device).eval(), last)
         # Training drops a last batch that is not full, unless it is the only one.
         self.batch_size = min(data.batch_size, len(data.train))
 

@@ -23,6 +23,8 @@ from edgekd.deploy.names import name_values
 from edgekd.errors import ExportError, first_line
 from edgekd.files import write_bytes
 from edgekd.log import quiet
+from edgekd.models.copies import copied
+from edgekd.models.fold import fold
 from edgekd.preprocess import Preprocess
 from edgekd.tasks.limits import asked_limits
 from edgekd.tasks.signature import INPUT, LOGITS, METADATA, Shape, Signature, TensorSpec
@@ -107,7 +109,7 @@ def signature_of(model: ModelProto) -> Signature | None:
 
 
 def _exported(network: nn.Module, signature: Signature, opset: int) -> ModelProto:
-    network = copy.deepcopy(network).cpu()
+    network = fold(copied(network)).cpu()
     if not isinstance(network, GraphModule):
         # In training mode dropout would be exported; quantised graphs have no modes.
         network.eval()

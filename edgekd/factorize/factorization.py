@@ -1,6 +1,5 @@
 """Low-rank factorisation of a network: ranks for a target, and factors of the weights that it has."""
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from edgekd.factorize.plan import Plan, build, replace
 from edgekd.factorize.ranks import Choice, RankSearch
 from edgekd.factorize.registry import DECOMPOSITIONS
 from edgekd.models import count_macs
-from edgekd.models.fold import copyable, fold
+from edgekd.models.copies import copied
+from edgekd.models.fold import fold
 from edgekd.ranges import COUNT, SHARE
 from edgekd.tasks.signature import Shape, Signature
 
@@ -95,9 +95,10 @@ def factorize(
         raise ModelError("give exactly one of macs and energy: the share of the network, or of each layer, to keep")
     SHARE.check(ModelError, macs=macs, energy=energy)
     COUNT.check(ModelError, round_to=round_to)
+    round_to = int(round_to)  # a plan holds plain numbers
     for method in methods:
         DECOMPOSITIONS.find(method)
-    smaller = fold(copy.deepcopy(copyable(network)))
+    smaller = fold(copied(network))
     search, left = _search(smaller, input_shape, methods, ignore, round_to)
     if macs is not None:
         _must_reach(search, macs, left)
@@ -136,7 +137,7 @@ def must_reach(
     """
     for method in methods:
         DECOMPOSITIONS.find(method)
-    search, left = _search(fold(copy.deepcopy(copyable(network))), input_shape, methods, ignore, round_to)
+    search, left = _search(fold(copied(network)), input_shape, methods, ignore, round_to)
     if macs is not None:
         _must_reach(search, macs, left)
     return _in_order(network, left + _without(search, search.at(1.0), "no factors are cheaper at any rank"))

@@ -44,16 +44,6 @@ def fold(network: nn.Module) -> nn.Module:
     return network
 
 
-def copyable(network: nn.Module) -> nn.Module:
-    """Detach the weights that hooks computed in the last forward pass, so that ``network`` can be copied; return it."""
-    for module in network.modules():
-        for _, name in _hooked(module):
-            value = module.__dict__.get(name)
-            if isinstance(value, torch.Tensor):
-                module.__dict__[name] = value.detach()
-    return network
-
-
 def _fold(module: nn.Module) -> None:
     for remove, name in _hooked(module):
         remove(module, name)

@@ -1,6 +1,5 @@
 """A network whose channel groups are ranked, and copies of it at any widths."""
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgekd.errors import ModelError, first_line
-from edgekd.models.fold import copyable, fold
+from edgekd.models.copies import copied
+from edgekd.models.fold import fold
 from edgekd.nearest import among, nearest
 from edgekd.prune.graph import channel_graph, example_inputs
 from edgekd.prune.groups import ChannelGroup, find_groups
@@ -78,7 +78,7 @@ class Prunable:
         COUNT.check(ModelError, round_to=round_to)
         SHARE_OR_ALL.check(ModelError, max_ratio=max_ratio)
         SEED.check(ModelError, seed=seed)
-        self.network, self.input_shape = fold(copy.deepcopy(copyable(network))), input_shape
+        self.network, self.input_shape = fold(copied(network)), input_shape
         kept = matching_layers(self.network, ignore)
         self._halved: Plan = [
             [path, HALVES]
@@ -146,7 +146,7 @@ class Prunable:
         Raises:
             ModelError: the network does not run with these widths.
         """
-        network = copy.deepcopy(self.network)
+        network = copied(self.network)
         cuts = [(root, group.cut(keep)) for root, group, keep in zip(self.roots, self.groups, keeps, strict=True)]
         plan = cut_channels(network, self.input_shape, [(root, channels) for root, channels in cuts if channels])
         self._must_run(network, [root for root, channels in cuts if channels])

@@ -1,6 +1,5 @@
 """Sensitivity scan: each channel group is cut alone, and the network scored and timed without the channels."""
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from edgekd.artifact import tensors_of
 from edgekd.errors import EdgekdError, ModelError
 from edgekd.files import canonical_json, is_file, locked, read_object, sha256, write_json
 from edgekd.models.batchnorm import reestimate
+from edgekd.models.copies import copied
 from edgekd.models.modes import in_evaluation
 from edgekd.models.size import macs_by_module
 from edgekd.progress import track
@@ -224,7 +224,7 @@ def _must_be_shares(ratios: Sequence[float]) -> None:
 
 
 def _uncut(network: nn.Module, score: Score) -> float:
-    value = float(score(copy.deepcopy(network)))
+    value = float(score(copied(network)))
     if not math.isfinite(value):
         raise ModelError(f"the uncut network scores {value}: nothing can be compared with it; look at the network")
     return value

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from edgekd.errors import ModelError, first_line
+from edgekd.models.copies import copied
 from edgekd.prune.call_trace import CallTrace, FunctionCall, failing_operation
 from edgekd.prune.graph import ChannelGraph
 from edgekd.prune.groups import ChannelGroup, unscored
@@ -213,7 +214,7 @@ def _trial_channels(group: ChannelGroup, number: int, generator: torch.Generator
 
 def _with_random_weights(network: nn.Module, generator: torch.Generator) -> nn.Module:
     """Return a copy without zero weights, so that every channel affects the outputs."""
-    specimen = copy.deepcopy(network).eval().requires_grad_(False)
+    specimen = copied(network).eval().requires_grad_(False)
     for module in specimen.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
             assert module.running_var is not None

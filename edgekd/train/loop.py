@@ -17,6 +17,7 @@ from edgekd.data.augment import augment_samples, draws_of
 from edgekd.data.views import Views
 from edgekd.errors import TrainingError
 from edgekd.machine_lock import give_way, training
+from edgekd.models.copies import copied
 from edgekd.precision import ieee_float32
 from edgekd.ranges import NOT_NEGATIVE, SEED, SHARE_OR_NONE
 from edgekd.tasks.tensors import Named
@@ -90,7 +91,7 @@ def fit(
     """Train ``network`` in place and return its history, one entry per epoch.
 
     A step depends on nothing but the weights, the seed and its own number, so a training that is killed
-    and goes on from its checkpoint ends in the same bits as one that is not.
+    and goes on from its checkpoint ends in the same bits as one that is not. PyTorch's random state is left as it was.
 
     Under torchrun all processes call it alike. They train one network, the first one's, on ``data.batch_size`` samples
     each, and have the same weights and the same history after it; the first one alone keeps checkpoints.
@@ -100,7 +101,8 @@ def fit(
             process of several has ended.
     """
     fitting = _Training(network, data, section, objective, options)
-    with distributed.translate_errors():
+    device = fitting.fabric.device
+    with distributed.translate_errors(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         return fitting.run()
 
 
@@ -126,7 +128,7 @@ class _Training:
         self.l2_sp = L2SP(self.transfer.pulled.values(), section.l2_sp) if section.l2_sp else None
         self.first_statistics = FirstStatistics(network)
         averaging = get_ema_multi_avg_fn(section.ema) if section.ema else None
-        self.average = AveragedModel(network, multi_avg_fn=averaging) if averaging else None
+        self.average = AveragedModel(copied(network), multi_avg_fn=averaging) if averaging else None
         modules = {"network": network, "average": self.average, "learned": learned}
         self.modules = {name: module for name, module in modules.items() if module is not None}
         self.state = load_state(options.folder, self.modules, self.optimizer.optimizer) if options.folder else State()

@@ -1,6 +1,5 @@
 """Computed weights become plain ones, with the same outputs, in whatever way they were computed."""
 
-import copy
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from edgekd.artifact import capture
 from edgekd.errors import ModelError
 from edgekd.files import sha256_file
 from edgekd.models import Checkpoint
-from edgekd.models.fold import copyable, fold
+from edgekd.models.copies import copied
+from edgekd.models.fold import fold
 from edgekd.prune import prune as prune_channels
 from edgekd.spec import Spec, Transform
 from edgekd.stages.network import build_spec
@@ -55,7 +55,7 @@ def build(way: str = "weight_norm", input_shape: tuple[int, ...] = SHAPE, num_cl
 def test_the_same_outputs_with_plain_weights(way):
     network, x = build(way).eval(), torch.randn(2, *SHAPE)
     network(x)  # older hooks keep the weight that they computed
-    folded = fold(copy.deepcopy(copyable(network))).train()
+    folded = fold(copied(network)).train()
     plain = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 8, 3), *network[3:])
     assert folded.state_dict().keys() == plain.state_dict().keys()
     assert all(type(layer) is nn.Conv2d and not layer._forward_pre_hooks for layer in (folded[0], folded[2]))

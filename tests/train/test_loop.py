@@ -223,3 +223,21 @@ def test_on_a_gpu_it_goes_on_from_a_checkpoint(few_digits, tmp_path, optimizer):
     fit(again, few_digits, section, CrossEntropy(), kept)
     for name, value in tensors_of(whole).items():
         torch.testing.assert_close(tensors_of(again)[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_the_callers_random_numbers_stay(few_digits):
+    network = small()
+    before = torch.get_rng_state()
+    fit(network, few_digits, Train(epochs=1), CrossEntropy(), FitOptions(seed=3))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_average_of_a_network_with_older_weight_norm(few_digits):
+    """The average is of what is trained: the direction and the length of its weight."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.utils.weight_norm(nn.Linear(64, 10)))
+    fit(network, few_digits, Train(epochs=1, ema=0.5), CrossEntropy(), FitOptions(float32=True))
+    layer = network[1]
+    expected = layer.weight_g * layer.weight_v / layer.weight_v.norm(dim=1, keepdim=True)
+    x = torch.randn(4, 1, 8, 8)
+    torch.testing.assert_close(network(x), torch.nn.functional.linear(x.flatten(1), expected, layer.bias))

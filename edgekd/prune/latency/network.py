@@ -1,6 +1,5 @@
 """The layers of a network and their input sizes, from one forward pass."""
 
-import copy
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
@@ -13,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from edgekd.errors import ModelError, first_line
+from edgekd.models.copies import copied
 from edgekd.prune.graph import example_inputs
 from edgekd.prune.latency.layer import Layer, Size
 from edgekd.tasks.signature import Shape, Signature
@@ -39,7 +39,7 @@ def layers_of(network: nn.Module, input_shape: Shape | Signature) -> dict[str, L
     Raises:
         ModelError: the network does not take such an input, or calls no such layer.
     """
-    network = copy.deepcopy(network).eval()
+    network = copied(network).eval()
     found: dict[str, Layer] = {}
     sizes: dict[str, list[Size]] = defaultdict(list)
     follow = _Activations()

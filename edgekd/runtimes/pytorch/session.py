@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from edgekd.agent.session import Session
 from edgekd.bench.plan import Workload
 from edgekd.errors import MeasurementError, first_line
+from edgekd.models.copies import copied
 from edgekd.precision import set_ieee_float32
 from edgekd.tasks.signature import INPUT, Signature
 from edgekd.tasks.tensors import output_tensors, shapes_of
@@ -53,12 +53,14 @@ class TorchSession(Session):
     ) -> TorchSession:
         """Make a session of a copy of ``network``, to time in a loop of one's own.
 
+        From then on PyTorch computes with ``threads`` threads in this process, and without TF32.
+
         >>> session = TorchSession.of(nn.Linear(8, 4), shape=(1, 8))
         >>> tuple(session.run().shape)
         (1, 4)
         """
         workload = Workload(type(network).__name__, runtime, device, tuple(shape), precision)
-        return cls(workload, threads, shape[0], network=deepcopy(network))
+        return cls(workload, threads, shape[0], network=copied(network))
 
     def load(self) -> None:
         self._dtype = self._precision()

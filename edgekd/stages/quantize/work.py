@@ -1,6 +1,5 @@
 """Precision escalation: fp16, post-training quantisation, QAT and mixed precision, until one keeps the metric."""
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from edgekd.distill.ensemble import first_teacher
 from edgekd.errors import ModelError
 from edgekd.log import get_logger
 from edgekd.models.batchnorm import reestimate
+from edgekd.models.copies import copied
 from edgekd.quantize import freeze_ranges, observe, prepare
 from edgekd.quantize.adaround import adaround
 from edgekd.quantize.bias_correction import correct_biases
@@ -172,7 +172,7 @@ def _half(job: QuantizeJob, escalation: Escalation) -> Result | None:
 
 def _rounded_to_half(network: nn.Module) -> nn.Module:
     """Return ``network`` with weights and module outputs rounded to float16, as in a float16 file."""
-    rounded = copy.deepcopy(network).eval()
+    rounded = copied(network).eval()
     with torch.no_grad():
         for value in [*rounded.parameters(), *rounded.buffers()]:
             if value.is_floating_point():
