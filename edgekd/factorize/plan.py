@@ -4,7 +4,7 @@ An entry is ``[layer, method, ranks]``.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -55,7 +55,10 @@ def build(method: str, layer: Layer, ranks: Sequence[int]) -> nn.Sequential:
     must_fit(method, layer, ranks)
     replacement = nn.Sequential(*DECOMPOSITIONS[method].structure(layer, tuple(ranks)))
     replacement.to(layer.weight.device, layer.weight.dtype).train(layer.training)
-    return replacement.requires_grad_(layer.weight.requires_grad)
+    replacement.requires_grad_(layer.weight.requires_grad)
+    if layer.bias is not None:
+        cast(nn.Linear, replacement[-1]).bias.requires_grad_(layer.bias.requires_grad)
+    return replacement
 
 
 def replace(network: nn.Module, path: str, module: nn.Module) -> None:

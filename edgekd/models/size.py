@@ -8,7 +8,10 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from edgekd.errors import ModelError, first_line
+from edgekd.models.modes import in_evaluation
 from edgekd.tasks.signature import Shape, Signature
+from edgekd.tasks.tensors import shapes_of
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -19,6 +22,9 @@ def count_macs(network: nn.Module, input_shape: Shape | Signature) -> int:
     """Count the multiply-accumulates of one sample in convolutions and matrix products, in evaluation mode.
 
     Open dimensions have the size that ``input_shape`` gives them in examples.
+
+    Raises:
+        ModelError: the network does not run on such an input.
     """
     return int(_counted(network, input_shape).get_total_flops()) // 2
 
@@ -35,12 +41,14 @@ def macs_by_module(network: nn.Module, input_shape: Shape | Signature) -> dict[s
 
 
 def _counted(network: nn.Module, input_shape: Shape | Signature) -> FlopCounterMode:
-    training = network.training
-    network.eval()
-    example = Signature.of(input_shape).example(1, like=next(network.parameters()))
-    with torch.no_grad(), _unfused_attention(), FlopCounterMode(display=False) as counter:
-        network(*example)
-    network.train(training)
+    example = Signature.of(input_shape).example(1, like=next(network.parameters(), None))
+    with torch.no_grad(), in_evaluation(network), _unfused_attention(), FlopCounterMode(display=False) as counter:
+        try:
+            network(*example)
+        except Exception as error:  # the forward pass is the user's code
+            raise ModelError(
+                f"{type(network).__name__} does not take inputs of {shapes_of(example)}: {first_line(error)}"
+            ) from error
     return counter
 
 

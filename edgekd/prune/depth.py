@@ -4,7 +4,6 @@ A network survives the loss of a residual block because the block's input reache
 al., "Residual Networks Behave Like Ensembles of Relatively Shallow Networks" (2016).
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, first_line
+from edgekd.models.copies import copied
 from edgekd.nearest import nearest
 from edgekd.prune.graph import example_inputs
 from edgekd.prune.plan import IDENTITY, Plan, apply_plan, widths
 from edgekd.ranges import SHARE
 from edgekd.tasks.signature import Shape, Signature
+from edgekd.tasks.tensors import shapes_of
 
 Degradation = Callable[[nn.Module], float]
 
@@ -53,8 +54,11 @@ def residual_blocks(network: nn.Module, input_shape: Shape | Signature) -> list[
 
     Args:
         input_shape: shape of one input, without the batch; or a signature.
+
+    Raises:
+        ModelError: the network does not run on such an input.
     """
-    original = copy.deepcopy(network).eval()
+    original = copied(network).eval()
     found: list[str] = []
     children_first = reversed(_shape_keepers(original, input_shape).items())
     for path, given in children_first:
@@ -127,7 +131,7 @@ def cut_depth(
             raise _unreachable(network, target, after / before, len(dropped))
         dropped.append(following)
         after = cost(_without(network, [block for block, _ in dropped]))
-    shorter = copy.deepcopy(network)
+    shorter = copied(network)
     plan = drop_blocks(shorter, [block for block, _ in dropped])
     return DepthPruned(shorter, plan, tuple(dropped), before, after)
 
@@ -171,10 +175,15 @@ def _shape_keepers(network: nn.Module, input_shape: Shape | Signature) -> dict[s
         calls.setdefault(module, []).append(given.to("meta") if keeps and isinstance(given, Tensor) else None)
 
     paths = {module: path for path, module in network.named_modules() if path and widths(module)}
+    example = example_inputs(network, input_shape)
     hooks = [module.register_forward_hook(note, with_kwargs=True) for module in paths]
     try:
         with torch.no_grad():
-            network(*example_inputs(network, input_shape))
+            network(*example)
+    except Exception as error:  # the forward pass is the user's code
+        raise ModelError(
+            f"{type(network).__name__} does not take inputs of {shapes_of(example)}: {first_line(error)}"
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -193,7 +202,7 @@ def _is_residual(block: nn.Module, like: Tensor) -> bool:
 
 
 def _without(network: nn.Module, blocks: Iterable[str]) -> nn.Module:
-    shorter = copy.deepcopy(network).eval()
+    shorter = copied(network).eval()
     drop_blocks(shorter, blocks)
     return shorter
 

@@ -251,12 +251,17 @@ def channel_graph(network: nn.Module, input_shape: Shape | Signature) -> Channel
         input_shape: shape of one input, without the batch; or a signature.
 
     Raises:
-        ModelError: the network's operations cannot be traced; or it has layers that only run in training, and does
-            not run in training mode on this input.
+        ModelError: the network does not run on this input, its operations cannot be traced, or it has layers that
+            only run in training, and does not run in training mode on this input.
     """
     example = example_inputs(network, input_shape)
     # Left to itself torch-pruning first tries the samples as so many arguments.
-    forward = _in_training if _has_training_layers(network.eval(), example) else _call
+    try:
+        forward = _in_training if _has_training_layers(network.eval(), example) else _call
+    except Exception as error:  # the forward pass is the user's code
+        raise ModelError(
+            f"{type(network).__name__} does not take inputs of {shapes_of(example)}: {first_line(error)}"
+        ) from error
     with torch.enable_grad(), _all_traced(network), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -274,7 +279,7 @@ def channel_graph(network: nn.Module, input_shape: Shape | Signature) -> Channel
 def example_inputs(network: nn.Module, input_shape: Shape | Signature, batch: int = 2) -> tuple[Tensor, ...]:
     """Make zeros, or values near to them, as the network's inputs on its device."""
     # Two samples: a BatchNorm in training mode refuses one.
-    return Signature.of(input_shape).example(batch, like=next(network.parameters()))
+    return Signature.of(input_shape).example(batch, like=next(network.parameters(), None))
 
 
 @contextmanager

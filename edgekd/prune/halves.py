@@ -69,7 +69,7 @@ def chunked_layers(network: nn.Module, input_shape: Shape | Signature) -> list[s
             hooks.append(module.register_forward_hook(lambda _, __, out, path=path: trace.note(path, out)))
     try:
         with torch.no_grad(), in_evaluation(network), trace:
-            network(*Signature.of(input_shape).example(2, like=next(network.parameters())))
+            network(*Signature.of(input_shape).example(2, like=next(network.parameters(), None)))
     except Exception:  # who cuts channels says why the network does not run
         return []
     finally:

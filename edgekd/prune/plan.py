@@ -4,7 +4,8 @@ An entry is ``[layer, is_output, channels]``, as torch-pruning writes its histor
 ``[layer, "halves"]`` for a convolution that becomes two (:mod:`edgekd.prune.halves`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 
 from edgekd.errors import ModelError
 from edgekd.models.fold import fold
+from edgekd.models.modes import in_evaluation
 from edgekd.prune.graph import channel_graph
 from edgekd.prune.halves import HALVES, halve
 from edgekd.tasks.signature import Shape, Signature
@@ -23,7 +25,7 @@ IDENTITY = "identity"
 def apply_plan(network: nn.Module, plan: Plan, input_shape: Shape | Signature) -> nn.Module:
     """Cut the channels and drop the blocks of ``plan`` out of a newly built network, in place and in order.
 
-    Computed weights, such as weight norm's, are made plain ones first.
+    Computed weights, such as weight norm's, are made plain ones first. Modes, and what is frozen, stay as they are.
 
     Raises:
         ModelError: the plan names layers that the network does not have, or holds an invalid entry. The network is
@@ -33,7 +35,8 @@ def apply_plan(network: nn.Module, plan: Plan, input_shape: Shape | Signature) -
     fold(network)
     for change, entries in groupby(plan, _word_of):
         if change is None:
-            channel_graph(network, input_shape).load_pruning_history(list(entries))
+            with in_evaluation(network), _frozen_as_before(network):
+                channel_graph(network, input_shape).load_pruning_history(list(entries))
             continue
         for path, _ in entries:
             CHANGES[change](network, path)
@@ -48,9 +51,10 @@ def cut_channels(network: nn.Module, input_shape: Shape | Signature, cuts: Seque
         cuts: the path of each group's root, with the output channels to cut; all that depends on these goes too.
     """
     graph, layers = channel_graph(network, input_shape), dict(network.named_modules())
-    for root, channels in cuts:
-        layer = layers[root]
-        graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, channels).prune()
+    with _frozen_as_before(network):
+        for root, channels in cuts:
+            layer = layers[root]
+            graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, channels).prune()
     plan: Plan = graph.pruning_history()
     return plan
 
@@ -74,6 +78,15 @@ def widths(network: nn.Module) -> dict[str, int]:
         elif isinstance(module, nn.Linear):
             found[name] = module.out_features
     return found
+
+
+@contextmanager
+def _frozen_as_before(network: nn.Module) -> Iterator[None]:
+    """Freeze again what was frozen: torch-pruning replaces parameters by new ones, which all ask for gradients."""
+    before = {name: each.requires_grad for name, each in network.named_parameters(remove_duplicate=False)}
+    yield
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(before[name])
 
 
 CHANGES = {IDENTITY: to_identity, HALVES: halve}

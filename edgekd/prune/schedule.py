@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from edgekd.errors import ModelError
+from edgekd.ranges import COUNT
 from edgekd.registry import Registry
 
 SCHEDULES: Registry[Callable[[float], float]] = Registry("pruning schedule", ModelError)
@@ -36,7 +37,7 @@ def shares(kind: str, final: float, steps: int) -> tuple[float, ...]:
     """
     if not 0 < final <= 1:
         raise ModelError(f"a pruning schedule cannot end at a share of {final}: give one above 0 and at most 1")
-    if steps < 1:
+    if steps not in COUNT:
         raise ModelError(f"a pruning schedule cannot have {steps} steps: give 1 or more")
     done = SCHEDULES.find(kind)
     return tuple(final + (1 - final) * (1 - done(step / steps)) for step in range(1, steps + 1))

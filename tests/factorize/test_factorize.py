@@ -1,6 +1,7 @@
 """Whole networks to a share of their multiply-accumulates, or of each layer's energy."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from edgekd.errors import ModelError
-from edgekd.factorize import factorize, must_reach
+from edgekd.factorize import apply_plan, factorize, must_reach
 from edgekd.models import build, count_macs
 from tests.factorize.networks import Everything, Mobile, Sequence
 
@@ -247,3 +248,19 @@ def test_on_a_gpu_the_factors_lie_there():
     here, there = (factorize(each, (3, 32, 32), macs=0.6) for each in (network, copy.deepcopy(network).cuda()))
     assert there.plan == here.plan
     assert {each.device.type for each in there.network.parameters()} == {"cuda"}
+
+
+def test_a_plan_is_plain_json_whatever_the_kind_of_number():
+    found = factorize(made("resnet8"), IMAGE, macs=np.float32(0.5), round_to=np.int64(4))
+    assert json.loads(json.dumps(found.plan)) == found.plan
+    assert found.plan == factorize(made("resnet8"), IMAGE, macs=0.5, round_to=4).plan
+    apply_plan(made("resnet8"), found.plan)
+
+
+def test_a_bias_that_trains_alone_trains_on():
+    network = made("mlp")
+    network[1].weight.requires_grad_(False)
+    network[3].bias.requires_grad_(False)
+    factors = factorize(network, IMAGE, energy=0.5, round_to=1).network
+    frozen = [name for name, parameter in factors.named_parameters() if not parameter.requires_grad]
+    assert frozen == ["1.0.weight", "1.1.weight", "3.1.bias"]

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from edgekd.errors import ModelError
 from edgekd.models import build, count_macs
 from edgekd.models.size import macs_by_module
 
@@ -44,3 +45,17 @@ def test_the_mode_is_left(training):
     count_macs(network, (3, 16, 16))
     assert network.training is training
     assert torch.equal(network.bn1.running_var, before)
+
+
+def test_every_modules_own_mode_is_left():
+    """A frozen BatchNorm stays in evaluation mode in a network that trains, also where the network fails."""
+    network = build("resnet8", (3, 16, 16), 10).train()
+    network.bn1.eval()
+    count_macs(network, (3, 16, 16))
+    with pytest.raises(ModelError, match=r"ResNet8 does not take inputs of \(1, 1, 16, 16\): Given groups=1"):
+        count_macs(network, (1, 16, 16))
+    assert [name for name, module in network.named_modules() if not module.training] == ["bn1"]
+
+
+def test_a_network_without_weights_has_none():
+    assert count_macs(nn.Sequential(nn.ReLU(), nn.Flatten()), (3, 4, 4)) == 0

@@ -142,3 +142,31 @@ def test_widths_are_output_channels():
         }
     )  # fmt: skip
     assert widths(network) == {"a": 2, "b": 3, "c": 4, "d.0": 5}
+
+
+def test_what_is_frozen_and_modes_stay():
+    """Of a cut layer too, whose weights are new."""
+    torch.manual_seed(0)
+
+    def frozen() -> nn.Module:
+        network = build("resnet8", IMAGE, 10).train()
+        network.layer1.conv1.weight.requires_grad_(False)
+        network.bn1.eval().requires_grad_(False)
+        return network
+
+    def fixed(network: nn.Module) -> tuple[list[str], list[str]]:
+        parameters = [name for name, each in network.named_parameters() if not each.requires_grad]
+        return parameters, [name for name, each in network.named_modules() if not each.training]
+
+    expected = ["bn1.weight", "bn1.bias", "layer1.conv1.weight"], ["bn1"]
+    pruned = prune(frozen(), IMAGE, macs=0.5, round_to=1)
+    assert pruned.network.layer1.conv1.out_channels < 16
+    assert fixed(pruned.network) == expected
+    assert fixed(apply_plan(frozen(), pruned.plan, IMAGE)) == expected
+
+
+def test_an_input_that_the_network_does_not_take():
+    network = build("resnet8", IMAGE, 10)
+    for cut in (lambda shape: prune(network, shape, macs=0.5), lambda shape: residual_blocks(network, shape)):
+        with pytest.raises(ModelError, match=r"ResNet8 does not take inputs of \(2, 1, 16, 16\): Given groups=1"):
+            cut((1, 16, 16))

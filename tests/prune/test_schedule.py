@@ -42,6 +42,7 @@ def test_cubic_is_ahead_of_linear():
         (("cubic", 0.0, 3), "a pruning schedule cannot end at a share of 0.0: give one above 0 and at most 1"),
         (("cubic", 1.5, 3), "a pruning schedule cannot end at a share of 1.5: give one above 0 and at most 1"),
         (("cubic", float("nan"), 3), "a pruning schedule cannot end at a share of nan: give one above 0 and at most 1"),
+        (("cubic", 0.5, 2.5), "a pruning schedule cannot have 2.5 steps: give 1 or more"),
         (("cubic", 0.5, 0), "a pruning schedule cannot have 0 steps: give 1 or more"),
     ],
 )
