@@ -19,6 +19,7 @@ from edgekd.quantize.layerwise import LayerwiseForward
 from edgekd.quantize.patches import MATRIX_PRODUCTS, MatrixProduct
 from edgekd.quantize.quantizer import CLAMPS
 from edgekd.quantize.rounding import RoundingProblem, RoundingSearch, learn_rounding
+from edgekd.ranges import COUNT
 from edgekd.tasks.tensors import Inputs
 
 # 256 MiB of a layer's inputs
@@ -72,7 +73,7 @@ def adaround(
     Raises:
         ModelError: there is no batch, or one of another shape, or the graph was not calibrated.
     """
-    if positions < 1:
+    if positions not in COUNT:
         raise ModelError(f"AdaRound needs positions to fit layers to: at least 1, got {positions}")
     search = search or RoundingSearch()
     samples = list(checked_batches(graph, batches))
@@ -80,14 +81,15 @@ def adaround(
     skipped = _skipped(graph)
     layers = [layer for layer in weighted_layers(graph) if layer.layer not in skipped]
     quantised, reference = LayerwiseForward(graph, samples), LayerwiseForward(float_copy(graph), samples)
-    done = []
+    done, total = [], sum(len(each[0]) for each in samples)
     with training():
         for layer in track(layers, "rounding weights", len(layers)):
             name, weight = layer.node.name, graph.get_parameter(layer.weight_name).detach()
             pairs = zip(quantised.inputs(name), reference.outputs(name, keep=True), strict=True)
             product = MatrixProduct.of(layer.node, weight)
             wanted = min(positions, LARGEST_SAMPLE // product.rows(weight)[:, 0].numel())
-            columns, targets = _sample(product, pairs, wanted / sum(len(each[0]) for each in samples), search.seed)
+            counts = [math.ceil(wanted / total * len(each[0])) for each in samples]
+            columns, targets = _sample(product, pairs, counts, search.seed)
             done.append(_round(layer, graph, columns, targets, search))
     return AdaRound(tuple(done), skipped)
 
@@ -105,18 +107,23 @@ def _skipped(graph: GraphModule) -> dict[str, str]:
             reasons[layer.layer] = "its weight is computed from others"
         elif uses[layer.weight_name] > 1:
             reasons[layer.layer] = f"its weight is used {uses[layer.weight_name]} times"
+        elif layer.bias_name is not None and layer.bias_name not in parameters:
+            reasons[layer.layer] = "its bias is no weight of its own"
     return reasons
 
 
 def _sample(
-    product: MatrixProduct, pairs: Iterable[tuple[Tensor, Tensor]], per_sample: float, seed: int
+    product: MatrixProduct, pairs: Iterable[tuple[Tensor, Tensor]], counts: Iterable[int], seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Draw inputs (groups, positions, columns) and outputs (groups, positions, outputs) at random positions."""
+    """Draw inputs (groups, positions, columns) and outputs (groups, positions, outputs) at random positions.
+
+    A layer may be computed on parts of samples, such as windows: ``counts`` are of positions, batch by batch.
+    """
     generator = torch.Generator().manual_seed(seed)
     columns, targets = [], []
-    for read, output in pairs:
+    for (read, output), count in zip(pairs, counts, strict=True):
         order = torch.randperm(product.positions(output), generator=generator)
-        chosen = order[: math.ceil(per_sample * len(read))].to(output.device)
+        chosen = order[:count].to(output.device)
         columns.append(product.columns(read, output, chosen))
         targets.append(product.outputs(output, chosen))
     return torch.cat(columns, 1), torch.cat(targets, 1)

@@ -59,11 +59,14 @@ def correct_biases(graph: GraphModule, batches: Iterable[Inputs]) -> BiasCorrect
 
 
 def _skipped(graph: GraphModule) -> dict[str, str]:
+    parameters = {name for name, _ in graph.named_parameters()}
     uses = Counter(layer.bias_name for layer in weighted_layers(graph))
     reasons = {}
     for layer in weighted_layers(graph):
         if layer.bias_name is None:
             reasons[layer.layer] = "it has no bias"
+        elif layer.bias_name not in parameters:
+            reasons[layer.layer] = "its bias is no weight of its own"
         elif uses[layer.bias_name] > 1:
             reasons[layer.layer] = f"its bias is used {uses[layer.bias_name]} times"
     return reasons

@@ -19,16 +19,17 @@ def round_biases(graph: GraphModule) -> list[str]:
     grid is rounded by the runtime, and its outputs differ from the graph's. Call this when the scales are final.
 
     Returns:
-        The layers whose biases are rounded. Others have none, share it, or do not compute in 8 bits.
+        The layers whose biases are rounded. Others have none, share it, compute it, or do not compute in 8 bits.
     """
     layers = weighted_layers(graph)
     uses = Counter(layer.bias_name for layer in layers)
+    own = {name for name, _ in graph.named_parameters() if uses[name] == 1}
     rounded = []
     for layer in layers:
         given, weight = layer.input_fake_quant, layer.weight_fake_quant
-        if layer.bias_name is None or uses[layer.bias_name] > 1 or not (_is_on(given) and _is_on(weight)):
+        if layer.bias_name not in own or not (_is_on(given) and _is_on(weight)):
             continue
-        assert given is not None and weight is not None
+        assert layer.bias_name is not None and given is not None and weight is not None
         bias = graph.get_parameter(layer.bias_name)
         step = given.scale.double() * weight.scale.double()
         bias.copy_((bias / step).round().clamp(-INT32, INT32) * step)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -27,6 +28,8 @@ WEIGHTED = {
     aten.linear.default,
 }
 TRANSPOSED = {aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.conv_transpose3d.input}
+# Where a prepared graph's ``meta`` has the name of its profile.
+PROFILE = "edgekd_profile"
 
 
 class FakeQuantize(FakeQuantizeBase):
@@ -203,6 +206,13 @@ def groups_of(node: Node) -> int:
     groups = node.args[6] if len(node.args) > 6 else 1
     assert isinstance(groups, int)
     return groups
+
+
+def tensor_of(graph: GraphModule, name: str) -> Tensor:
+    """Return the parameter or the buffer of ``graph`` with this path."""
+    found = attrgetter(name)(graph)
+    assert isinstance(found, Tensor)
+    return found
 
 
 def layer_of(node: Node) -> str:

@@ -1,23 +1,30 @@
 """Quantisation-aware training: from a float network to a fake-quantised graph, and on to int8."""
 
 import copy
+from collections import Counter
 from collections.abc import Collection
+from operator import attrgetter
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.fx import Graph, GraphModule, Node
 from torchao.quantization.pt2e import disable_observer, enable_observer
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from edgekd.errors import ModelError, first_line
 from edgekd.log import quiet
+from edgekd.models.copies import copied
+from edgekd.models.fold import fold
 from edgekd.profiles import DEFAULT_PROFILE
-from edgekd.quantize.fake_quant import fake_quants, weighted_layers
+from edgekd.quantize.fake_quant import PROFILE, TRANSPOSED, WEIGHTED, fake_quants, groups_of, weighted_layers
 from edgekd.quantize.quantizer import PLACES, RuntimeQuantizer
 from edgekd.tasks.limits import asked_limits
 from edgekd.tasks.signature import Shape, Signature
 
 aten = torch.ops.aten
+
+NORMS = (aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default)
 
 
 def prepare(
@@ -30,7 +37,8 @@ def prepare(
     """Return a fake-quantised graph of ``network``, to calibrate or to train in the network's place.
 
     BatchNorm is folded into the convolutions first, as in deployment; quantisation noise would disturb the training of
-    its statistics.
+    its statistics. One whose layer has weights that others read too stays by itself. Computed weights, such as weight
+    norm's, become plain ones. Frozen weights stay frozen, unless all are: then the graph is trained as a whole.
 
     The graph is called as the network is, with the inputs of the signature one by one. Integer inputs and embeddings
     of them stay as they are; what is computed from these in floats is quantised. It takes ``train()`` and ``eval()`` as
@@ -45,25 +53,28 @@ def prepare(
     Raises:
         ModelError: the network cannot be exported, holds a weight that is not finite, or has no layer to quantise.
     """
-    network = copy.deepcopy(network).eval().cpu()
+    network = fold(copied(network)).eval().cpu()
     _must_be_finite(network)
     signature = Signature.of(input_shape)
     quantizer = RuntimeQuantizer(profile, keep_float, places)
     try:
         with quiet():
-            exported = torch.export.export(
-                network, signature.example(), dynamic_shapes=signature.dynamic_shapes()
-            ).module()
+            program = torch.export.export(network, signature.example(), dynamic_shapes=signature.dynamic_shapes())
+            if any(map(_writes_into_others, program.graph.nodes)):
+                program = program.run_decompositions({})  # without operators in place
+            exported = program.module()
+            _drop_copies(exported.graph)
             _drop_concatenations_of_one(exported.graph)
-            _keep_shared_convolutions(exported.graph)
+            _keep_other_norms(exported)
             graph = prepare_pt2e(exported, quantizer)
             _remove_aliases(graph)
     except Exception as error:  # tracing runs the user's code, which may raise anything
         advice = "avoid branches on the input's values and Python numbers taken from tensors"
         reason = asked_limits(error) or f"{first_line(error)}; {advice}"
         raise ModelError(f"{type(network).__name__} cannot be exported for quantisation: {reason}") from error
-    graph.requires_grad_(True)  # folding makes biases without gradients
+    _train_as_before(graph, network)
     _must_quantise(graph, type(network).__name__, keep_float)
+    graph.meta[PROFILE] = profile
     return _with_modes(graph)
 
 
@@ -72,6 +83,32 @@ def _with_modes(graph: GraphModule) -> GraphModule:
     for method in ("train", "eval"):
         vars(graph).pop(method, None)
     return graph
+
+
+def _writes_into_others(node: Node) -> bool:
+    """Tell whether ``node`` writes in place into a part of a tensor, or into one of which others read a part.
+
+    A fake-quant between the tensor and its part would make the part a tensor of its own, and the write be lost.
+    """
+    if not isinstance(node.target, OpOverload) or not node.target._schema.is_mutable:
+        return False
+    written = node.args[0] if node.args else None
+    return isinstance(written, Node) and any(map(_is_view, (written, *written.users)))
+
+
+def _is_view(node: Node) -> bool:
+    returns = node.target._schema.returns if isinstance(node.target, OpOverload) else ()
+    return any(each.alias_info is not None and not each.alias_info.is_write for each in returns)
+
+
+def _drop_copies(graph: Graph) -> None:
+    """Read what is copied over a whole tensor in place of the copy, lest what it is copied over be quantised."""
+    for node in graph.find_nodes(op="call_function", target=aten.copy.default):
+        over, source = (each.meta["val"].shape for each in node.all_input_nodes[:2])
+        if list(map(str, over)) == list(map(str, source)):
+            node.replace_all_uses_with(node.args[1])
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
 
 
 def _drop_concatenations_of_one(graph: Graph) -> None:
@@ -83,15 +120,42 @@ def _drop_concatenations_of_one(graph: Graph) -> None:
             graph.erase_node(node)
 
 
-def _keep_shared_convolutions(graph: Graph) -> None:
-    """Insert an alias before a BatchNorm whose convolution has other readers, lest torchao fold it nevertheless."""
-    for node in graph.find_nodes(op="call_function", target=aten.batch_norm.default):
-        source = node.args[0]
-        if isinstance(source, Node) and len(source.users) > 1:
+def _keep_other_norms(exported: GraphModule) -> None:
+    """Insert an alias before each BatchNorm that torchao would fold wrongly, or would fail to fold.
+
+    It folds into a layer also where others read what that gives, and into shared weights: of two BatchNorms it then
+    leaves out the second.
+    """
+    graph = exported.graph
+    values = {node: attrgetter(str(node.target))(exported) for node in graph.find_nodes(op="get_attr")}
+    readers: Counter[int] = Counter()
+    for node, value in values.items():
+        if isinstance(value, Tensor):
+            readers[value.data_ptr()] += len(node.users)
+
+    def is_own(argument: object) -> bool:
+        value = values.get(argument) if isinstance(argument, Node) else None
+        return isinstance(value, nn.Parameter) and readers[value.data_ptr()] == 1
+
+    for node in [each for norm in NORMS for each in graph.find_nodes(op="call_function", target=norm)]:
+        source, mean = node.args[0], node.args[3]
+        if not isinstance(source, Node):
+            continue
+        if mean is None or not _takes_norm(source) or not all(map(is_own, _parameters(source))):
             with graph.inserting_before(node):
                 between = graph.call_function(aten.alias.default, (source,))
             between.meta = dict(source.meta)
             node.replace_input_with(source, between)
+
+
+def _takes_norm(layer: Node) -> bool:
+    """Tell whether only one node reads ``layer``, and its weights have one axis of output channels."""
+    return len(layer.users) == 1 and not (layer.target in TRANSPOSED and groups_of(layer) > 1)
+
+
+def _parameters(layer: Node) -> list[object]:
+    """Return the arguments of ``layer`` that are its weight and its bias, if it has one."""
+    return [each for each in layer.args[1:3] if each is not None] if layer.target in WEIGHTED else []
 
 
 def _remove_aliases(graph: GraphModule) -> None:
@@ -99,6 +163,15 @@ def _remove_aliases(graph: GraphModule) -> None:
         node.replace_all_uses_with(node.args[0])
         graph.graph.erase_node(node)
     graph.recompile()
+
+
+def _train_as_before(graph: GraphModule, network: nn.Module) -> None:
+    """Let train in ``graph`` what trains in ``network``; biases that folding made go with their layers' weights."""
+    trains = {name: each.requires_grad for name, each in network.named_parameters(remove_duplicate=False)}
+    all_frozen = not any(trains.values())
+    for name, parameter in graph.named_parameters():
+        as_before = trains.get(name, trains.get(name.removesuffix("_bias"), True))
+        parameter.requires_grad_(parameter.is_floating_point() and (all_frozen or as_before))
 
 
 def _must_be_finite(network: nn.Module) -> None:

@@ -22,7 +22,7 @@ from edgekd.errors import ExportError
 from edgekd.export import to_onnx
 from edgekd.export.onnx_file import OPSET
 from edgekd.preprocess import Preprocess
-from edgekd.quantize.fake_quant import FakeQuantize, WeightedLayer, fake_quant_of, weighted_layers
+from edgekd.quantize.fake_quant import FakeQuantize, WeightedLayer, fake_quant_of, tensor_of, weighted_layers
 from edgekd.tasks.signature import Shape, Signature
 
 # Far from any number that a network would multiply by, and exact in float32 with an index added.
@@ -145,7 +145,7 @@ def _quantise_weights(graph: ir.Graph, trained: GraphModule) -> None:
             continue
         found = (same.pop(0) if len(same) > 1 else same[0]) if same else _by_weight(by_path, node, parameter, trained)
         if found is not None:
-            _quantise(graph, node, parameter, found, trained.get_parameter(found.weight_name))
+            _quantise(graph, node, parameter, found, tensor_of(trained, found.weight_name))
             done.add(found.weight_name)
     lost = [layer.layer for layer in layers if layer.weight_name not in done]
     if lost:
@@ -163,7 +163,7 @@ def _by_weight(
     if len(found) < 2:
         return next(iter(found), None)
     values = constant(parameter)
-    weights = ((layer, trained.get_parameter(layer.weight_name).detach().cpu().numpy()) for layer in found)
+    weights = ((layer, tensor_of(trained, layer.weight_name).detach().cpu().numpy()) for layer in found)
     return next((layer for layer, own in weights if np.array_equal(own, values) or np.array_equal(own.T, values)), None)
 
 

@@ -115,7 +115,7 @@ def learn_rounding(problem: RoundingProblem, search: RoundingSearch) -> Tensor:
     v = inverse_rectified_sigmoid(problem.steps - torch.floor(problem.steps)).requires_grad_(True)
     optimizer = torch.optim.Adam([v], lr=search.learning_rate)
     warm_up = round(search.warm_up * search.iterations)
-    with training():
+    with torch.enable_grad(), training():
         for iteration in range(search.iterations):
             chosen = torch.randint(positions, (min(search.batch_size, positions),), generator=generator).to(v.device)
             h = rectified_sigmoid(v)

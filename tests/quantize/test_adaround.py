@@ -13,7 +13,7 @@ from edgekd.quantize.adaround import AdaRound, adaround
 from edgekd.quantize.calibration import as_float, calibrate
 from edgekd.quantize.fake_quant import weighted_layers
 from edgekd.quantize.layerwise import LayerwiseForward
-from edgekd.quantize.rounding import RoundingSearch
+from edgekd.quantize.rounding import RoundingProblem, RoundingSearch
 from edgekd.quantize.sensitivity import float_layers, keep_in_float
 
 SHAPE = (3, 8, 8)
@@ -167,3 +167,38 @@ def test_mistakes(nearest):
         adaround(copy.deepcopy(nearest), [])
     with pytest.raises(ModelError, match="needs positions to fit layers to: at least 1, got 0"):
         adaround(copy.deepcopy(nearest), samples(), positions=0)
+
+
+def test_inside_no_grad(nearest):
+    graphs = [copy.deepcopy(nearest) for _ in range(2)]
+    adaround(graphs[0], samples(), RoundingSearch(iterations=10))
+    with torch.no_grad():
+        adaround(graphs[1], samples(), RoundingSearch(iterations=10))
+    assert torch.equal(*(graph.get_parameter("stem.weight") for graph in graphs))
+
+
+class Windows(nn.Module):
+    """A layer on each of four parts of a sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part, self.head = nn.Linear(48, 8), nn.Linear(32, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.part(x.reshape(-1, 48))).reshape(-1, 32))
+
+
+def test_as_many_positions_as_asked_for_also_of_windows(monkeypatch):
+    torch.manual_seed(0)
+    graph = prepare(Windows().eval(), SHAPE)
+    calibrate(graph, samples())
+    seen = []
+
+    def learned(problem: RoundingProblem, search: RoundingSearch) -> Tensor:
+        seen.append(problem.columns.shape[1])
+        return problem.nearest()
+
+    monkeypatch.setattr("edgekd.quantize.adaround.learn_rounding", learned)
+    adaround(graph, samples(), positions=48)
+    # 40 and 24 samples: 30 and 18 positions.
+    assert seen == [48, 48]

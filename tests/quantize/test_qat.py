@@ -166,3 +166,14 @@ def test_a_network_without_layers_to_quantise():
     with pytest.raises(ModelError) as error:
         prepare(nn.Flatten(), SHAPE)
     assert str(error.value) == "Flatten has no convolution or linear layer to quantise"
+
+
+def test_what_is_frozen_stays_frozen():
+    """With the bias that BatchNorm becomes; a network that is frozen as a whole, such as a teacher, is trained."""
+    network = small()
+    network[0].requires_grad_(False)
+    graph = prepare(network, SHAPE)
+    assert [name for name, each in graph.named_parameters() if not each.requires_grad] == ["0.weight", "0.weight_bias"]
+    graph = prepare(network.requires_grad_(False), SHAPE)
+    assert all(parameter.requires_grad for parameter in graph.parameters())
+    assert not any(parameter.requires_grad for parameter in network.parameters())
