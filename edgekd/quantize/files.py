@@ -13,8 +13,8 @@ from edgekd.deploy.qdq import WEIGHTED
 from edgekd.errors import ExportError
 from edgekd.files import write_bytes
 from edgekd.preprocess import Preprocess
-from edgekd.profiles import must_serve
-from edgekd.quantize.fake_quant import FakeQuantize, WeightedLayer, weighted_layers
+from edgekd.profiles import PORTABLE, must_serve
+from edgekd.quantize.fake_quant import PROFILE, FakeQuantize, WeightedLayer, weighted_layers
 from edgekd.quantize.qdq import to_qdq
 from edgekd.tasks.signature import Shape, Signature
 
@@ -25,7 +25,7 @@ def export_runtime(
     preprocess: Preprocess | None,
     target: str,
     *,
-    trained: str = "portable",
+    trained: str | None = None,
     classes: Iterable[str] = (),
     keep_float: Collection[str] = (),
     inputs: Shape | Signature | None = None,
@@ -38,12 +38,13 @@ def export_runtime(
     Args:
         graph: made by :func:`edgekd.quantize.prepare`, and calibrated or trained.
         target: the profile to write for.
-        trained: the profile that ``graph`` was prepared with.
+        trained: the profile that ``graph`` was prepared with, if the graph does not know it any more.
         preprocess, classes, inputs: as for :func:`edgekd.export.export_onnx`.
 
     Raises:
         ExportError: ``trained`` does not serve ``target``, or the graph cannot be exported.
     """
+    trained = trained or graph.meta.get(PROFILE) or PORTABLE.name
     must_serve(trained, target)
     model = to_runtime(to_qdq(graph, preprocess, classes, inputs=inputs), graph, trained, target, keep_float)
     write_bytes(Path(path), model.SerializeToString(deterministic=True))

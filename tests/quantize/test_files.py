@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import onnx
 import pytest
@@ -8,10 +10,10 @@ from edgekd.errors import EdgekdError, ExportError
 from edgekd.profiles import PROFILES, must_serve
 from edgekd.quantize import prepare
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted_layers
-from edgekd.quantize.files import audit, to_runtime
+from edgekd.quantize.files import audit, export_runtime, to_runtime
 from edgekd.spec import Spec
-from tests.deploy.networks import IMAGE
-from tests.deploy.traced import deployed, quantised, traced
+from tests.deploy.networks import IMAGE, NETWORKS
+from tests.deploy.traced import PREPROCESS, deployed, quantised, traced
 
 TARGETS = [name for name, profile in PROFILES.items() if profile.runtime]
 
@@ -65,6 +67,14 @@ def test_who_serves_whom(trained, refused):
             f"a network quantised for {trained} gives no file for {target}: {refused[target]}; "
             "quantise with 'profile: portable'"
         )
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_graph_knows_what_it_was_prepared_for(tmp_path, copied):
+    graph = prepare(NETWORKS["swish"]().eval(), IMAGE, "onnxruntime-x86-vnni")
+    with pytest.raises(ExportError, match=f"a network quantised for onnxruntime-x86-vnni gives no file .*{OVERFLOWS}"):
+        export_runtime(copy.deepcopy(graph) if copied else graph, tmp_path / "m.onnx", PREPROCESS, "onnxruntime-x86")
+    assert not list(tmp_path.iterdir())
 
 
 def test_portable_is_no_runtime():
