@@ -17,6 +17,7 @@ from edgekd.deploy.qdq import (
     before_clamp,
     constant,
     initializer,
+    layer_of,
     qdq_pairs,
     quantized_weights,
     required,
@@ -24,6 +25,7 @@ from edgekd.deploy.qdq import (
 from edgekd.deploy.writer import writer_of
 from edgekd.deploy.zero_points import zero_point_for
 from edgekd.errors import ExportError
+from edgekd.nearest import nearest
 from edgekd.profiles import PROFILES
 from edgekd.runtime import Profile
 
@@ -37,11 +39,13 @@ def deploy(model: ModelProto, profile: str, keep_float: Collection[str] = ()) ->
             whole network.
 
     Raises:
-        ExportError: a constant does not fit the profile's types, or the result is not valid.
+        ExportError: ``keep_float`` names what is not there, a constant does not fit the profile's types, or the result
+            is not valid.
     """
     wanted = PROFILES.find(profile)
     inside = ir.from_proto(model)
     graph = inside.graph
+    _must_hold(graph, keep_float)
     names = [[str(value.name) for value in side] for side in (graph.inputs, graph.outputs)]
     weights = list(quantized_weights(graph))
     pairs = qdq_pairs(graph)
@@ -63,6 +67,14 @@ def deploy(model: ModelProto, profile: str, keep_float: Collection[str] = ()) ->
     result = ir.to_proto(inside)
     _check(result, plan, weights, added)
     return result
+
+
+def _must_hold(graph: ir.Graph, keep_float: Collection[str]) -> None:
+    layers = list(dict.fromkeys(layer_of(node) for node in graph if layer_of(node)))
+    known = {"", *(str(node.name) for node in graph), *layers}
+    for path in keep_float:
+        if path not in known and not any(layer.startswith(f"{path}.") for layer in layers):
+            raise ExportError(f"the network has no layer {path!r} to keep in float{nearest(path, layers)}")
 
 
 def _bypass_in_float(plan: QdqPlan, profile: Profile) -> None:

@@ -97,6 +97,8 @@ class _Flow:
 
     def _only_gates(self, node: ir.Node) -> bool:
         """Tell whether the result only scales other activations, so that its range can be 0..1."""
+        if node.outputs[0].is_graph_output():
+            return False
         pair = self.by_source.get(node.outputs[0])
         readers = (pair.result if pair else node.outputs[0]).consumers()
         return bool(readers) and all(reader.op_type == "Mul" for reader in readers)
@@ -111,9 +113,10 @@ class _Flow:
 
     def _is_rounded(self, result: ir.Value) -> bool:
         uses = result.consumers()
-        if len(uses) == 1 and uses[0].op_type in CLAMPS:
+        if len(uses) == 1 and uses[0].op_type in CLAMPS and not result.is_graph_output():
             result = uses[0].outputs[0]
-        return result in self.by_source and len(result.consumers()) == 1
+        # An output of the network is in float, also where others read it.
+        return result in self.by_source and len(result.consumers()) == 1 and not result.is_graph_output()
 
     def is_wanted(self, pair: QdqPair, int8: Collection[ir.Node], profile: Profile) -> bool:
         readers = pair.result.consumers()

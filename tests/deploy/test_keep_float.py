@@ -5,6 +5,7 @@ import pytest
 import torch
 from onnx import ModelProto
 
+from edgekd.errors import ExportError
 from edgekd.export import deploy, parity
 from edgekd.quantize.fake_quant import weighted_layers
 from tests.deploy.traced import Traced, constants, count, deployed, run, traced
@@ -34,11 +35,18 @@ def trained_weight(made: Traced, path: str) -> np.ndarray:
         (("two.0",), ["two.0/Conv"]),
         (("two.0/Conv",), ["two.0/Conv"]),
         (("one", "head/Gemm"), ["one.0/Conv", "head/Gemm"]),
-        (("tw", "two.0/Add"), []),  # a part of a name is no path
     ],
 )
 def test_by_path_and_by_node(kept, layers):
     assert in_float(deploy(traced("residual").model, TARGET, kept)) == layers
+
+
+@pytest.mark.parametrize("target", [TARGET, "openvino-x86"])
+@pytest.mark.parametrize("kept", ["tw", "two.0/Add", "twos"])
+def test_what_is_not_there(kept, target):
+    """A part of a name is no path."""
+    with pytest.raises(ExportError, match=f"the network has no layer '{kept}' to keep in float"):
+        deploy(traced("residual").model, target, ("one", kept))
 
 
 def test_a_layer_in_float_has_the_values_of_its_codes():

@@ -34,7 +34,7 @@ def fold_clips(graph: ir.Graph, plan: QdqPlan) -> None:
         inside.outputs[0].type = pair.quantize.outputs[0].type
         pair.quantize.append(inside)
         pair.dequantize.replace_input_with(0, inside.outputs[0])
-        if maker.op_type == "Clip" and len(pair.source.consumers()) == 1:
+        if maker.op_type == "Clip" and len(pair.source.consumers()) == 1 and not pair.source.is_graph_output():
             pair.quantize.replace_input_with(0, required(maker, 0))
             graph.remove(maker, safe=True)
 
