@@ -22,6 +22,7 @@ HOMOGENEOUS = {
     aten.dropout.default,
     aten.dropout_.default,
 }
+POOLINGS = {aten.max_pool2d.default, aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default}
 BOUNDED = CLAMPS - HOMOGENEOUS
 SWEEPS = 100
 TOLERANCE = 1e-4
@@ -120,4 +121,8 @@ def _reason_to_skip(
             return f"{layer.layer} computes its weight from others"
         if any(uses[name] > 1 for name in own):
             return f"{layer.layer} shares its weight or bias with another layer"
+    # The channels of a convolution lie along the second axis, those of a linear layer along the last.
+    is_linear, reads_linear = (layer.node.target is aten.linear.default for layer in (first, second))
+    if is_linear != reads_linear or (is_linear and any(node.target in POOLINGS for node in between)):
+        return f"{second.layer} reads along another axis than that of the channels of {first.layer}"
     return None

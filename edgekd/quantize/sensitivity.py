@@ -10,11 +10,12 @@ from torch.fx import GraphModule, Node
 
 from edgekd.errors import ModelError
 from edgekd.machine_lock import give_way, training
+from edgekd.nearest import among
 from edgekd.progress import track
-from edgekd.quantize.calibration.states import as_float
+from edgekd.quantize.calibration.states import as_float, checked_batches
 from edgekd.quantize.fake_quant import WEIGHTED, FakeQuantize, WeightedLayer, fake_quants, weighted_layers
 from edgekd.tasks.classification.train import divergence as of_classes
-from edgekd.tasks.tensors import Inputs, arguments_of
+from edgekd.tasks.tensors import Inputs
 
 # Of a network's outputs from a reference's, for each sample.
 Divergence = Callable[[Any, Any], Tensor]
@@ -46,9 +47,10 @@ def sensitivities(
         divergence: of the graph's outputs from a reference's, (N,); of a classifier's logits if left out.
 
     Raises:
-        ModelError: ``divergence`` was left out, and the graph gives something else than one tensor.
+        ModelError: ``divergence`` was left out, and the graph gives something else than one tensor; there is no batch,
+            or one of another shape.
     """
-    arguments = [arguments_of(inputs) for inputs in batches]
+    arguments = list(checked_batches(graph, batches))
     layers = [layer for layer in weighted_layers(graph) if layer.weight_fake_quant is not None]
     with as_float(graph), training():
         reference = list(_outputs(graph, arguments))
@@ -72,8 +74,15 @@ def _outputs(graph: GraphModule, batches: Iterable[Sequence[Tensor]]) -> Iterato
 
 
 def keep_in_float(graph: GraphModule, layer: str) -> None:
-    """Disable the quantisation of ``layer``, so that :func:`edgekd.quantize.convert` and files keep it in float."""
-    for each in weighted_layers(graph):
+    """Disable the quantisation of ``layer``, so that :func:`edgekd.quantize.convert` and files keep it in float.
+
+    Raises:
+        ModelError: there is no such layer.
+    """
+    layers = weighted_layers(graph)
+    if not any(each.layer == layer for each in layers):
+        raise ModelError(f"the graph has no layer {layer!r}{among(layer, [each.layer for each in layers])}")
+    for each in layers:
         if each.layer == layer and each.weight_fake_quant is not None:
             each.weight_fake_quant.disable_fake_quant()
 

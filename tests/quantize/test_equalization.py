@@ -122,6 +122,9 @@ class Shared(nn.Module):
     [
         (nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU6(), nn.Conv2d(4, 4, 1)), ("0", "2"), "cuts off at fixed values"),
         (nn.Sequential(nn.Conv2d(3, 4, 1), nn.ConvTranspose2d(4, 4, 1)), ("0", "1"), "1 is a transposed convolution"),
+        (nn.Sequential(nn.Conv2d(3, 6, 3), nn.Linear(6, 4)), ("0", "1"), "1 reads along another axis than that of the"),
+        (nn.Sequential(nn.Linear(8, 6), nn.Conv2d(3, 4, 1)), ("0", "1"), "1 reads along another axis than that of the"),
+        (nn.Sequential(nn.Linear(8, 8), nn.AvgPool2d(2), nn.Linear(4, 4)), ("0", "2"), "2 reads along another axis"),
         (Shared(), ("stem", "twice"), "twice shares its weight or bias with another layer"),
     ],
 )

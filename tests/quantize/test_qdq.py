@@ -79,6 +79,7 @@ def test_calibration_data_that_does_not_fit():
     graph = prepare(NETWORKS["swish"](), IMAGE)
     for batches, message in (
         ([torch.zeros(4, 1, 8, 8)], r"calibration data of shape \(4, 1, 8, 8\): the network takes \(N, 3, 8, 8\)"),
+        ([torch.zeros(4, *IMAGE).double()], r"calibration data of shape \(4, 3, 8, 8\) of float64: the network takes"),
         ([torch.full((4, *IMAGE), torch.nan)], "the network's input has 768 NaN among 768 values"),
         ([], "no calibration data: give at least one batch of inputs"),
     ):

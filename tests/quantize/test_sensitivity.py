@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from edgekd.artifact import tensors_of
+from edgekd.errors import ModelError
 from edgekd.export import deploy
 from edgekd.quantize.fake_quant import fake_quants, weighted_layers
 from edgekd.quantize.qdq import to_qdq
@@ -59,10 +60,14 @@ def test_the_graph_is_left_as_it_was(planted):
 
 
 def test_also_where_it_is_interrupted(planted):
-    graph, _ = planted
+    graph, inputs = planted
     before = {name: value.clone() for name, value in tensors_of(graph).items()}
-    with pytest.raises(AssertionError, match="x.size"):
-        sensitivities(graph, [torch.zeros(2, 1, 8, 8)])
+
+    def broken(ours: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
+        raise InterruptedError("in the midst of a layer")
+
+    with pytest.raises(InterruptedError, match="in the midst of a layer"):
+        sensitivities(graph, [inputs], broken)
     assert all(torch.equal(before[name], value) for name, value in tensors_of(graph).items())
 
 
@@ -81,3 +86,18 @@ def test_a_layer_left_in_float_is_float_in_the_file(planted):
         weight = graph.get_parameter("three.0.weight").detach().numpy()
         # not the codes' values: what the layer was trained to
         assert stored[node.input[1]] == pytest.approx(weight, rel=1e-3 if target == "tensorrt" else 0, abs=1e-6)
+
+
+def test_without_samples_nothing_is_measured(planted):
+    graph, inputs = planted
+    with pytest.raises(ModelError, match="no calibration data: give at least one batch"):
+        sensitivities(graph, [])
+    with pytest.raises(ModelError, match=r"calibration data of shape \(32, 2, 8, 8\): the network takes"):
+        sensitivities(graph, [inputs[:, :2]])
+
+
+def test_a_layer_that_is_not_there(planted):
+    graph, _ = planted
+    with pytest.raises(ModelError, match=r"the graph has no layer 'three' \(did you mean 'three.0'\?\); known: stem.0"):
+        keep_in_float(graph, "three")
+    assert float_layers(graph) == []

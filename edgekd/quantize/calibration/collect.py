@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from inspect import signature
 from typing import Any
 
 import torch
@@ -11,11 +12,12 @@ from torchao.quantization.pt2e import disable_observer, enable_fake_quant
 
 from edgekd.errors import ModelError
 from edgekd.machine_lock import give_way, training
+from edgekd.nearest import nearest
 from edgekd.quantize.calibration.histogram import Histogram
 from edgekd.quantize.calibration.states import as_float, checked_batches
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, layer_of, weighted_layers
 from edgekd.quantize.layerwise import inputs_of
-from edgekd.quantize.registry import CALIBRATIONS
+from edgekd.quantize.registry import CALIBRATIONS, Calibration
 from edgekd.tasks.tensors import Inputs
 
 
@@ -59,9 +61,10 @@ def calibrate(
         The histograms that the ranges were computed from.
 
     Raises:
-        ModelError: ``method`` is unknown; and as for :func:`collect`.
+        ModelError: ``method`` is unknown, or an option of it; and as for :func:`collect`.
     """
     find_range = CALIBRATIONS.find(method)
+    _must_have(method, find_range, options)
     modules = _activation_fake_quants(graph)
     weights = [layer.weight_fake_quant for layer in weighted_layers(graph) if layer.weight_fake_quant is not None]
     # in the pass over the data, as a weight may be computed from parameters, for example by weight standardisation
@@ -75,6 +78,18 @@ def calibrate(
     graph.apply(enable_fake_quant)
     graph.apply(disable_observer)
     return histograms
+
+
+def _must_have(method: str, find_range: Calibration, options: Iterable[str]) -> None:
+    # Behind the histogram and what the fake-quant says.
+    parameters = list(signature(find_range).parameters.values())[4:]
+    known = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
+    unknown = next((name for name in options if name not in known), None)
+    if unknown is not None and len(known) == len(parameters):
+        raise ModelError(
+            f"the calibration method {method!r} has no option {unknown!r}{nearest(unknown, known)}; "
+            f"it has: {', '.join(known) or 'none'}"
+        )
 
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...]], None]

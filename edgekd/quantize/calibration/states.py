@@ -78,6 +78,8 @@ def checked_batches(graph: GraphModule, batches: Iterable[Inputs]) -> Iterator[t
 def _fits(tensor: Tensor, wanted: Tensor) -> bool:
     if tensor.ndim != wanted.ndim or tensor.is_floating_point() != wanted.is_floating_point():
         return False
+    if tensor.is_floating_point() and tensor.dtype != wanted.dtype:
+        return False
     # An open dimension is a symbol there.
     return all(own == size for own, size in zip(tensor.shape[1:], wanted.shape[1:], strict=True) if type(size) is int)
 
@@ -86,5 +88,5 @@ def _described(tensor: Tensor) -> str:
     batch, *sizes = (
         size if type(size) is int else "N" if axis == 0 else "any" for axis, size in enumerate(tensor.shape)
     )
-    kind = "" if tensor.is_floating_point() else f" of {str(tensor.dtype).removeprefix('torch.')}"
+    kind = "" if tensor.dtype == torch.float32 else f" of {str(tensor.dtype).removeprefix('torch.')}"
     return f"({', '.join(map(str, (batch, *sizes)))}){kind}"

@@ -171,3 +171,15 @@ def test_an_unknown_method(network, batches):
 def test_a_graph_that_was_not_calibrated(network):
     with pytest.raises(ModelError, match="the range of .* was never set; calibrate the graph first"):
         freeze_calibrated(prepare(network, SHAPE))
+
+
+def test_an_option_that_the_method_does_not_have(network, batches):
+    graph = prepare(network, SHAPE)
+    with pytest.raises(ModelError) as error:
+        calibrate(graph, batches, "percentile", percentile=99)
+    assert str(error.value) == (
+        "the calibration method 'percentile' has no option 'percentile' (did you mean 'percentage'?); "
+        "it has: percentage"
+    )
+    with pytest.raises(ModelError, match="'minmax' has no option 'percentage'; it has: none"):
+        calibrate(graph, batches, "minmax", percentage=99)
