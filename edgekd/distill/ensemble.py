@@ -131,7 +131,8 @@ def _shares(weights: Sequence[float], teachers: int) -> list[float]:
         raise TrainingError(
             f"weights {list(weights)} cannot be shares of a mean: give numbers of at least 0, and one of them above"
         )
-    return [weight / sum(weights) for weight in weights]
+    # Plain numbers, since they go into JSON.
+    return [float(weight) / float(sum(weights)) for weight in weights]
 
 
 def _check_option(name: str, value: str, known: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from edgekd.distill.probe import Snapshot, as_map, run_example, snapshot, unwrap
 from edgekd.distill.traced_forward import INPUT, LayerCandidate, Size, TracedForward, candidate_layers
 from edgekd.errors import TrainingError
 from edgekd.nearest import nearest
+from edgekd.ranges import COUNT
 from edgekd.tasks.signature import Shape, Signature
 
 __all__ = ["FeatureHooks", "LayerCandidate", "as_map", "candidate_layers", "feature_shapes", "pair_layers"]
@@ -139,7 +140,7 @@ def pair_layers(
     Raises:
         TrainingError: no layers can be paired; and as for :func:`candidate_layers`.
     """
-    if count is not None and count < 1:
+    if count is not None and count not in COUNT:
         raise TrainingError(f"{count} pairs of layers cannot be had: give 1 or more, or leave count out for all")
     own, reference = (TracedForward(network, input_shape) for network in (student, teacher))
     pairs = _paired(own.ends(), reference.ends())

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from edgekd.distill.registry import FeatureLoss, LogitLoss, OutputLoss
 from edgekd.distill.schedule import Schedule, value_at
 from edgekd.errors import TrainingError
 from edgekd.nearest import nearest
+from edgekd.precision import full
 from edgekd.ranges import NOT_NEGATIVE, POSITIVE, SHARE_OR_NONE, Range
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.signature import LOGITS, Signature, call
@@ -55,7 +56,7 @@ class Distillation(Objective):
         losses: one, such as :class:`edgekd.distill.KD`, or several with their weights.
         hard_weight: weight of the labels, in [0, 1].
         label_smoothing: smoothing of the hard labels, in [0, 1).
-        temperature: a schedule for every loss that has a temperature.
+        temperature: a schedule for every loss that has a temperature; one of them has.
         task: whose loss against targets it is; that of classes if left out.
         balance: scale the gradients of all losses to the norm of the first one's, before their weights.
         signature: what both networks take and give, where that has other names than :func:`output_tensors` finds.
@@ -84,7 +85,16 @@ class Distillation(Objective):
         self.modules_of_losses = nn.ModuleList([term.loss for term in self.losses])
         self.hard_weight, self.label_smoothing, self.temperature = hard_weight, label_smoothing, temperature
         self.task, self.signature = task or Classification(()), signature
+        if temperature is not None:
+            must_have_temperature(self.losses)
         self.balance = GradientBalance(len(self.losses)) if balance and len(self.losses) > 1 else None
+
+    def train(self, mode: bool = True) -> "Distillation":
+        """Switch the losses' own layers; the teacher stays in evaluation mode."""
+        super().train(mode)
+        if isinstance(self.teacher, nn.Module):
+            self.teacher.eval()
+        return self
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         if self.temperature is not None:
@@ -99,8 +109,8 @@ class Distillation(Objective):
         return found
 
     def _hard(self, outputs: Mapping[str, Tensor], batch: Batch, weight: float) -> dict[str, Tensor]:
-        full = {name: each.float() if each.is_floating_point() else each for name, each in outputs.items()}
-        terms = task_terms(self.task, full, batch, self.label_smoothing)
+        exact = {name: full(each) if each.is_floating_point() else each for name, each in outputs.items()}
+        terms = task_terms(self.task, exact, batch, self.label_smoothing)
         return {name: weight * value for name, value in terms.items()}
 
     def metrics(self, progress: float) -> dict[str, float]:
@@ -158,9 +168,26 @@ class Distillation(Objective):
         for each in self._with_temperature():
             each.temperature = value
 
-    def _with_temperature(self) -> list[LogitLoss]:
-        modules = self.modules_of_losses.modules()
-        return [each for each in modules if isinstance(each, LogitLoss) and hasattr(each, "temperature")]
+    def _with_temperature(self) -> list[Any]:
+        return _softened(self.losses)
+
+
+def must_have_temperature(losses: Sequence[Term]) -> None:
+    """Refuse losses of which none has a temperature that a schedule could change.
+
+    Raises:
+        TrainingError: with their names.
+    """
+    if not _softened(losses):
+        names = ", ".join(term.name for term in losses)
+        raise TrainingError(
+            f"no loss has a temperature that a schedule could change: leave it out, or add kd to {names}"
+        )
+
+
+def _softened(losses: Sequence[Term]) -> list[Any]:
+    modules = (module for term in losses for module in term.loss.modules())
+    return [each for each in modules if isinstance(each, (LogitLoss, FeatureLoss)) and hasattr(each, "temperature")]
 
 
 def _output(outputs: Mapping[str, Tensor], term: Term) -> Tensor:

@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -220,3 +221,9 @@ def test_maps_of_logits_are_combined_place_by_place(choose, space):
     expected = Ensemble([Shifted(each) for each in rows], choose=choose, space=space)(flat)
     for name, each in expected.items():
         torch.testing.assert_close(found[name].movedim(1, -1).reshape(-1, CLASSES), each)
+
+
+def test_weights_of_numpy():
+    ensemble = Ensemble(networks(), weights=np.array([1, 3], np.float32))
+    assert ensemble.weights == [0.25, 0.75]
+    assert json.loads(ensemble.rule) == ["mean", "probabilities", [0.25, 0.75]]

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,8 @@ from edgekd.distill import (
     feature_shapes,
     kd_loss,
 )
+from edgekd.distill.losses import CWD
+from edgekd.errors import TrainingError
 from edgekd.models import build
 from edgekd.recipe import Train
 from edgekd.train import Batch, CrossEntropy, FitOptions, fit, metric_of
@@ -156,3 +159,40 @@ def test_adapters_are_trained_along_and_the_terms_are_told(few_digits):
     assert set(history[0].terms) == {"labels", "fitnet"}
     assert sum(history[0].terms.values()) == pytest.approx(history[0].loss)
     assert not [name for name in student.state_dict() if "adapter" in name]
+
+
+def test_the_teacher_stays_in_evaluation_mode():
+    """Also where somebody switches the objective, as its adapters need: its statistics are not those of a training."""
+    teacher, student = networks()
+    shapes = [feature_shapes(network, ["2"], (1, 8, 8)) for network in (student, teacher)]
+    objective = Distillation(teacher, [Term("hints", FitNet(*shapes), 1.0, [("2", "2")])])
+    assert not objective.eval().losses[0].loss.training
+    before = copy.deepcopy(teacher.state_dict())
+    assert objective.train() is objective and objective.losses[0].loss.training
+    assert not any(module.training for module in teacher.modules())
+    objective(student.train(), Batch(*batch())).backward()
+    assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
+
+
+def test_a_network_in_double_precision_has_its_loss_in_it():
+    """In float32 the cross-entropy would be off by 1e-8."""
+    teacher, student = (network.double() for network in networks())
+    inputs, labels = batch()
+    ours = Distillation(teacher, KD(), hard_weight=0.5)(student.eval(), Batch(inputs.double(), labels))
+    logits, targets = student(inputs.double()), teacher.eval()(inputs.double())
+    by_hand = 0.5 * F.cross_entropy(logits, labels) + 0.5 * kd_loss(logits, targets)
+    torch.testing.assert_close(ours, by_hand, rtol=1e-13, atol=0)
+
+
+def test_a_schedule_is_for_every_loss_with_a_temperature():
+    teacher, student = networks()
+    shapes = [feature_shapes(network, ["3"], (1, 8, 8)) for network in (student, teacher)]
+    schedule = Schedule("linear", 8.0, 2.0)
+    term = Term("maps", CWD(*shapes), 1.0, [("3", "3")])
+    assert Distillation(teacher, [term], temperature=schedule).metrics(0.5) == {"temperature": 5.0}
+    objective = Distillation(teacher, [term], hard_weight=0, temperature=schedule)
+    objective(student, replace(Batch(*batch()), progress=0.5))
+    assert term.loss.temperature == 5.0
+    hints = Term("hints", FitNet(*shapes), 1.0, [("3", "3")])
+    with pytest.raises(TrainingError, match="no loss has a temperature that a schedule could change: leave it out"):
+        Distillation(teacher, [hints], temperature=schedule)

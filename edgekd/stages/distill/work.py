@@ -1,6 +1,5 @@
 """The distill stage: with the teacher run live, or with its logits on fixed views, computed once; in generations."""
 
-from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 
@@ -9,7 +8,9 @@ from torch import nn
 from edgekd.data.views import Views
 from edgekd.distill.cache import TeacherCache
 from edgekd.distill.ensemble import Ensemble
+from edgekd.distill.objective import must_have_temperature
 from edgekd.errors import TrainingError
+from edgekd.models.copies import copied
 from edgekd.stages.checkpoints import StageCheckpoints
 from edgekd.stages.distill.options import Distill
 from edgekd.stages.job import Job, Result, Training, Trial
@@ -25,7 +26,9 @@ TEACHERS = "teachers"
 
 def check(stage: Distill, trial: Trial) -> tuple[str, ...]:
     """Match the losses with layers of both networks, and of the student with itself where it teaches itself."""
-    terms_of(stage, trial.student, trial.teacher, trial.inputs, trial.samples, trial.task)
+    terms = terms_of(stage, trial.student, trial.teacher, trial.inputs, trial.samples, trial.task)
+    if stage.temperature_schedule is not None:
+        must_have_temperature(terms)
     if stage.generations > 1:
         own = between_generations(stage)
         terms_of(own, trial.student, trial.student, trial.inputs, trial.samples, trial.task)
@@ -57,7 +60,7 @@ def _born(job: Job[Distill], number: int, done: int) -> Result:
     own = replace(
         job,
         name=f"{job.name}, generation {number}",
-        network=deepcopy(job.network),
+        network=copied(job.network),
         # Its own order of the samples, as the paper trains each from a random seed of its own.
         seed=(job.seed + number - 1) % 2**32,
         folder=job.folder / f"training-{number}",
