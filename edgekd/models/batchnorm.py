@@ -1,11 +1,11 @@
 """Re-estimation of BatchNorm's statistics."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from edgekd.errors import TrainingError
+from edgekd.errors import TrainingError, first_line
 from edgekd.machine_lock import give_way, training
 from edgekd.tasks.tensors import Inputs, arguments_of
 
@@ -23,7 +23,8 @@ def reestimate(network: nn.Module, batches: Iterable[Inputs]) -> int:
         batches: inputs of shape (N, ...), of two samples or more; of a network with several, a tuple of them.
 
     Raises:
-        TrainingError: there is a BatchNorm and no batch; its statistics are then 0 and 1.
+        TrainingError: there is a BatchNorm and no batch, and its statistics are then 0 and 1; or a batch of one sample
+            gives one of them a single value.
 
     Returns:
         The number of layers with new statistics; 0 without BatchNorm, and then ``batches`` is not read.
@@ -42,7 +43,7 @@ def reestimate(network: nn.Module, batches: Iterable[Inputs]) -> int:
     try:
         with training():
             for inputs in batches:
-                network(*arguments_of(inputs))
+                _run(network, arguments_of(inputs))
                 seen += 1
                 give_way()
     finally:
@@ -53,3 +54,15 @@ def reestimate(network: nn.Module, batches: Iterable[Inputs]) -> int:
     if not seen:
         raise TrainingError("no batch to estimate BatchNorm's statistics from: give at least one")
     return len(norms)
+
+
+def _run(network: nn.Module, inputs: Sequence[Tensor]) -> None:
+    try:
+        network(*inputs)
+    except ValueError as error:
+        if len(inputs[0]) > 1:
+            raise
+        raise TrainingError(
+            f"BatchNorm's statistics cannot be estimated from a batch of one sample: {first_line(error)}; give batches "
+            "of two or more"
+        ) from error

@@ -125,7 +125,10 @@ class Job(Generic[StageT, NeedsT]):
         """Yield ``count`` batches of random training inputs with their targets, the same for one seed."""
         data = self.data.labelled_only()
         chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(self.seed))
-        for raw, targets in data.train.stream(chosen.split(data.batch_size)[:count]):
+        # A last batch of one sample, where others have more, would stop a BatchNorm of vectors.
+        least = min(2, data.batch_size, len(chosen))
+        parts = [part for part in chosen.split(data.batch_size)[:count] if len(part) >= least]
+        for raw, targets in data.train.stream(parts):
             yield map_inputs(data.to_input(raw), channels_last), targets
 
     @cached_property

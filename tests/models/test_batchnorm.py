@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from edgekd.errors import TrainingError
 from edgekd.models.batchnorm import reestimate
 
 
@@ -52,3 +53,10 @@ def test_without_batchnorm_no_batch_is_asked_for():
         yield
 
     assert reestimate(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), never()) == 0
+
+
+def test_a_single_value_has_no_variance():
+    changed = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.BatchNorm1d(4)).train()
+    with pytest.raises(TrainingError, match=r"cannot be estimated from a batch of one sample: Expected more than 1"):
+        reestimate(changed, [torch.randn(8, 3, 2, 2), torch.randn(1, 3, 2, 2)])
+    assert all(module.training for module in changed.modules())
