@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from edgekd.errors import ModelError
@@ -29,7 +30,9 @@ class Checkpoint:
     key: str | None = None
 
 
-def load_checkpoint(network: nn.Module, path: Path, new_head: bool = False, checkpoint_key: str | None = None) -> None:
+def load_checkpoint(
+    network: nn.Module, path: Path | str, new_head: bool = False, checkpoint_key: str | None = None
+) -> None:
     """Load all weights of ``network`` from the checkpoint ``path``.
 
     It may be a state dict, or hold one inside dicts (``state_dict``, ``model``, ...), with or without a prefix of
@@ -47,12 +50,12 @@ def load_checkpoint(network: nn.Module, path: Path, new_head: bool = False, chec
         ModelError: the file is missing, not a checkpoint, holds code, is for another network, holds several state
             dicts that fit equally well, or values that are no weights; the message lists them.
     """
-    own = network.state_dict()
+    path, own = Path(path), network.state_dict()
     counters = {name: value for name, value in own.items() if name.endswith(BATCH_COUNTER)}
 
     def adopted(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         adopt = getattr(network, "adopt_state_dict", dict)
-        return {**counters, **adopt(weights)}
+        return _with_tied(own, {**counters, **adopt(weights)})
 
     def with_own_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {**state, **{name: own[name] for name in _of_other_classes(network, state)}}
@@ -83,6 +86,19 @@ def last_layer(network: nn.Module) -> str:
     """Return the path of the layer that gives the logits: the last registered with a weight of two dimensions."""
     weights = [name for name, parameter in network.named_parameters() if parameter.ndim > 1]
     return weights[-1].rpartition(".")[0] if weights else ""
+
+
+def _with_tied(own: Mapping[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give every name of a weight that layers share what the file has under one: safetensors files hold it once."""
+    names: dict[tuple[int, torch.Size], list[str]] = {}
+    for name, value in own.items():
+        if at := value.data_ptr():  # 0 where there are no values
+            names.setdefault((at, value.shape), []).append(name)
+    for tied in names.values():
+        there = next((name for name in tied if name in state), None)
+        if there is not None:
+            state |= {name: state[there] for name in tied if name not in state}
+    return state
 
 
 def _of_other_classes(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:

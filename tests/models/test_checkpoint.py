@@ -60,7 +60,7 @@ def prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def test_forms_of_a_state_dict(tmp_path, wrap):
     source, target = network(0), network(1)
     torch.save(wrap(source.state_dict()), tmp_path / "net.pt")
-    load_checkpoint(target, tmp_path / "net.pt")
+    load_checkpoint(target, str(tmp_path / "net.pt"))
     assert same(source, target)
 
 
@@ -388,3 +388,23 @@ def test_published_checkpoints(name):
         ours, theirs = projected.eval()(x), padded.eval()(x)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert theirs.std() > 1, "the logits of a trained network are far apart"
+
+
+class Tied(nn.Module):
+    """Its last layer has the weight of its embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(6, 4), nn.Linear(4, 6, bias=False)
+        self.head.weight = self.words.weight
+
+
+@pytest.mark.parametrize("name", ["words.weight", "head.weight"])
+def test_a_weight_of_two_layers_is_stored_once(tmp_path, name):
+    """As safetensors.torch.save_model writes it."""
+    values, target = torch.randn(6, 4), Tied()
+    save_file({name: values}, tmp_path / "tied.safetensors")
+    load_checkpoint(target, tmp_path / "tied.safetensors")
+    assert torch.equal(target.words.weight, values) and target.head.weight is target.words.weight
+    save_file({"other.weight": values}, tmp_path / "tied.safetensors")
+    assert "missing: words.weight (6, 4), head.weight (6, 4)" in complaint(tmp_path / "tied.safetensors", Tied())
