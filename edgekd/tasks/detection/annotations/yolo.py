@@ -48,6 +48,8 @@ def read(root: Path, part: str) -> Annotations:
     """
     names = read_names(root)
     images, labels = find_folders(root, part)
+    if not labels.is_dir():
+        raise DataError(f"there is no folder {labels} with the labels of {images}; {LAYOUT}")
     found = search(images, IMAGES)
     if not found.files:
         raise DataError(f"{images} holds no {IMAGES}; {LAYOUT}")
@@ -65,15 +67,13 @@ def find_folders(root: Path, part: str) -> tuple[Path, Path]:
     """Return the folders with the images and with the labels of ``part``.
 
     Raises:
-        DataError: there are no such images, or there is no folder of labels.
+        DataError: there are no such images.
     """
     folders = [pair for each in PARTS[part] for pair in ((root / "images" / each, root / "labels" / each),
                (root / each / "images", root / each / "labels"))]  # fmt: skip
     found = next((pair for pair in folders if pair[0].is_dir()), None)
     if found is None:
         raise DataError(f"{root} has no images of {part}; {LAYOUT}")
-    if not found[1].is_dir():
-        raise DataError(f"there is no folder {found[1]} with the labels of {found[0]}; {LAYOUT}")
     return found
 
 
