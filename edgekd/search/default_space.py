@@ -18,6 +18,8 @@ SENSITIVITY = 30
 # Epochs of a distillation from random weights, for each of the teacher's own, and the least of them.
 LONGER, LEAST = 1.5, 8
 RECOVERY = 8
+# The teacher runs in each step of each trial.
+FUSED = {"fuse_teacher": True}
 # Kinds of outputs that are a few numbers for each sample.
 OF_FEW_VALUES = ("classes", "labels", "values")
 # The share of the teacher's learning rate at which what is left of its weights recovers from a cut.
@@ -97,7 +99,8 @@ def _distillation(recipe: Recipe) -> dict[str, Any]:
     own = recipe.teacher.train
     most = max(LEAST, round(LONGER * own.epochs)) if own is not None else 20
     views = {"views": 1} if _has_one_view(recipe) else {}
-    return {"distill": {"epochs": {SEARCH: [max(1, most // 4), most], LOG: True}, **views, **_as_taught(recipe)}}
+    epochs = {SEARCH: [max(1, most // 4), most], LOG: True}
+    return {"distill": {"epochs": epochs, **views, **FUSED, **_as_taught(recipe)}}
 
 
 def _has_one_view(recipe: Recipe) -> bool:
@@ -111,7 +114,8 @@ def _has_one_view(recipe: Recipe) -> bool:
 
 def _recovery(recipe: Recipe) -> dict[str, Any]:
     # Timing within a stage would wait for all other training; the deployed file is timed later.
-    return {"epochs": {SEARCH: [1, RECOVERY], LOG: True}, "check_latency": False, **_as_taught(recipe, GENTLER)}
+    epochs = {SEARCH: [1, RECOVERY], LOG: True}
+    return {"epochs": epochs, "check_latency": False, **FUSED, **_as_taught(recipe, GENTLER)}
 
 
 def _as_taught(recipe: Recipe, share: float = 1.0) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def test_what_is_left_out_is_the_teacher_cut_and_its_smaller_relatives(write: Wr
     assert space.objective == "size"
     recipes = [space.recipe({ARM: arm.name}) for arm in space.arms]
     assert {recipe.objective for recipe in recipes} == {None}
+    assert {stage.fuse_teacher for recipe in recipes for stage in recipe.stages if stage.name != "quantize"} == {True}
     assert [stage.name for stage in recipes[2].stages] == ["prune", "quantize"]
     assert recipes[5].student is not None and recipes[5].student.args == {"width": 32}
     assert [stage.name for stage in recipes[5].stages] == ["distill", "prune", "quantize"]
