@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgekd.bench.validity import INVALIDATING, OTHERS_TOOK_TIME
+from edgekd.bench.validity import INVALIDATING, OTHERS_TOOK_TIME, POWER_OF_OTHERS
 from tests.bench.conftest import write_model
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +34,7 @@ def test_every_warning_is_explained():
     said = {code: "**no**" in rest for code, rest in re.findall(r"^\| `(\w+)` \|(.*)$", PAGE, re.MULTILINE)}
     rooms = ("edgekd/bench", "edgekd/devices")
     source = "".join(path.read_text() for room in rooms for path in (ROOT / room).glob("*.py"))
-    assert set(said) == {OTHERS_TOOK_TIME, *re.findall(r'MeasurementWarning\(\s*"(\w+)"', source)}
+    assert set(said) == {OTHERS_TOOK_TIME, POWER_OF_OTHERS, *re.findall(r'MeasurementWarning\(\s*"(\w+)"', source)}
     assert {code for code, invalid in said.items() if invalid} == INVALIDATING
 
 

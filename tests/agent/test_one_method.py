@@ -58,6 +58,7 @@ NAMESAKES = {
     "number": "checked in what a device sends, and read from a file of its sensors",
     "one_line": "the message of any error, and the last sentence of a runtime's own",
     "open_sizes": "the size of each open dimension, and the three that an engine is built for",
+    "packed": "an array as a record of the agent holds it, and samples as a file that is copied to a device",
     "packages": "of the processor, of Python here, and of Python there, in words",
     "probe": "the facts of a machine, and the way to ask a device for them",
     "read": "a cache of rates, and an ONNX file",

@@ -45,6 +45,7 @@ NAMED = {
     "extras.py": "the extras of pyproject.toml, by the packages that they bring",
     "runtime.py": "the registry",
     "search/ray_node.py": "every file is tried in ONNX Runtime, so all nodes need the same one",
+    "stages/int8_teacher.py": "a teacher in int8 is a session of ONNX Runtime",
 }
 
 

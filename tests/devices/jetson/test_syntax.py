@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 import edgekd.devices.jetson
+from edgekd.bench import rails
 from edgekd.runtimes.tensorrt.trtexec import output
 
 FOLDER = Path(edgekd.devices.jetson.__file__).parent
-READERS = [*(FOLDER / f"{name}.py" for name in ("tegrastats", "release", "power_mode", "rails")), Path(output.__file__)]
+READERS = [
+    *(FOLDER / f"{name}.py" for name in ("tegrastats", "release", "power_mode")),
+    *(Path(each.__file__) for each in (rails, output)),
+]
 
 
 @pytest.mark.parametrize("path", READERS, ids=lambda path: path.stem)
