@@ -20,7 +20,7 @@ class Quantize(Stage):
 
     name: ClassVar[str] = "quantize"
     product: ClassVar[str] = "quantized"
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
     # A fake-quantised graph takes no cut and no further float training.
     gives: ClassVar[Form] = "quantized"
     compares_with_teacher: ClassVar[bool] = True
