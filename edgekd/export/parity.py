@@ -115,7 +115,7 @@ def _apart(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def _finite(values: Tensor) -> Tensor:
-    """The finite ones, flat; a zero where none of them is."""
+    """Return the finite ones, flat; a zero where none of them is."""
     found = values[values.isfinite()]
     return found if len(found) or not values.numel() else values.new_zeros(1)
 
