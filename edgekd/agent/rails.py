@@ -86,7 +86,7 @@ class PowerWatch:
             words = ["tegrastats", "--interval", str(TEGRASTATS_MS)]
             self.process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                preexec_fn=die_with_parent,
+                preexec_fn=dying_with_parent(),
             )  # fmt: skip
             self.listener = threading.Thread(target=self._listen)
             self.listener.start()
@@ -109,10 +109,18 @@ class PowerWatch:
                 self.lines.append([time.monotonic(), raw.decode(errors="replace").rstrip()])
 
 
-def die_with_parent() -> None:
-    """End this process, between fork and exec, when the one that made it ends."""
-    with suppress(AttributeError):  # Linux alone has it
-        LIBC.prctl(DIE_WITH_PARENT, 9)
+def dying_with_parent() -> Callable[[], None]:
+    """Return what a new process calls between fork and exec, to end when this one does."""
+    parent = os.getpid()
+
+    def prepare() -> None:
+        with suppress(AttributeError):  # Linux alone has it
+            LIBC.prctl(DIE_WITH_PARENT, 9)
+        # Of a parent that has ended before, nobody would tell.
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare
 
 
 def over_current() -> dict[str, int]:

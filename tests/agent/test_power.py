@@ -1,6 +1,7 @@
 """Power and clocks while models run: a made-up system's files, and real inferences of a real child."""
 
 import json
+import os
 import random
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from edgekd import children
 from edgekd.agent import launches, power, system
 from edgekd.agent.cpus import clock_khz, quietest
 from edgekd.agent.power import sensor
-from edgekd.agent.rails import Watch
+from edgekd.agent.rails import Watch, dying_with_parent
 from edgekd.bench.launch import launch_of
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.records import ClockRecord
@@ -153,3 +154,17 @@ def test_without_a_sensor_nothing_is_run_or_said(monkeypatch):
 
     assert power.power_windows({}, [0], False, work) is None
     assert power.power_windows({"model": None}, [0], True, work) is None
+
+
+def test_a_process_whose_parent_is_gone_already_ends():
+    """The parent may end between the fork and the wish to end with it."""
+    prepare = dying_with_parent()
+    program = os.fork()
+    if program == 0:
+        # A child of the child: its parent is another than the one that it was prepared by.
+        late = os.fork()
+        if late == 0:
+            prepare()
+            os._exit(0)
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(late, 0)[1]))
+    assert os.waitstatus_to_exitcode(os.waitpid(program, 0)[1]) == 1

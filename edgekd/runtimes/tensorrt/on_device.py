@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekd.agent.locked_clocks import locked_clocks
-from edgekd.agent.rails import PowerWatch, die_with_parent, over_current, thermal_limits
+from edgekd.agent.rails import PowerWatch, dying_with_parent, over_current, thermal_limits
 from edgekd.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -112,7 +112,11 @@ def run_trtexec(words: Sequence[str]) -> tuple[float | None, str]:
     """Run trtexec; return when its inferences began, and its output. It ends when this process does."""
     began, lines = None, []
     process = subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=die_with_parent
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=dying_with_parent(),
     )
     assert process.stdout is not None
     with process:
