@@ -1,4 +1,4 @@
-"""What a student detector learns boxes from best: distributions of their sides (LD), their overlap, or labels alone.
+"""Compare what a student detector learns boxes from: distributions of their sides (LD), their overlap, labels alone.
 
     python benchmarks/distill_boxes.py --json benchmarks/results/distill_boxes.json
 

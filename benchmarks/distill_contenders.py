@@ -202,7 +202,7 @@ def edgekd_fused(setup: Setup, pause: Pause) -> nn.Module:
 
 @CONTENDERS.register(INT8)
 def edgekd_int8(setup: Setup, pause: Pause) -> nn.Module:
-    """As ``quantize_teacher`` does it; the training images stand for the validation samples that there are not."""
+    """Distil as ``quantize_teacher`` does it; training images stand for the validation samples."""
     teacher, data = setup.network(TEACHER).eval(), replace(setup.data, validation=setup.data.train)
     found = int8_teacher(teacher, data, SHAPE, predictions_of(teacher, data, data.validation))
     return edgekd(setup, pause, fuse_teacher(teacher, SHAPE) if found is None else found, None)

@@ -218,7 +218,7 @@ def show(speed: dict[str, Any], cache: dict[str, Any], profile: dict[str, Any], 
 
 
 def limits(room: Room, speed: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
-    """How many times the faster peer's speed a step would have that took no longer than its products in float32."""
+    """Return how many times the faster peer's speed a step has that takes no longer than its products in float32."""
     rate = max(about["gflops"] for about in profile.values())
     best = max(speed[peer]["images_per_second"] for peer in PEERS if peer in speed)
     least = {
@@ -247,7 +247,7 @@ def goals(speed: dict[str, Any], rows: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def contenders_of(room: Room) -> tuple[list[str], str | None]:
-    """All of them, or those without torchdistill and why it is left out."""
+    """Return all of them, or those without torchdistill and why it is left out."""
     tried = subprocess.run([room.peer_python, "-c", "import torchdistill"], capture_output=True, text=True)
     if tried.returncode == 0:
         return [*PEERS, *OURS], None

@@ -118,7 +118,7 @@ class Candidates:
         return self.students[finish.best[0].number - 1] if finish.best else None
 
     def _likeness(self, student: Trained) -> float | None:
-        """As of a candidate of the command, whose short trainings have no predictions in its folder."""
+        """Return the likeness, as of a candidate of the command, whose short trainings keep no predictions."""
         goal = self.case.goal
         if not self._is_long(student):
             return None

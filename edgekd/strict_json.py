@@ -103,7 +103,7 @@ def _constant(name: str) -> float:
 
 
 def _line_of(written: str, text: str) -> int:
-    """The line, from 1, where ``written`` first stands outside of texts, which hold no line breaks."""
+    """Return the line, from 1, where ``written`` first stands outside of texts, which hold no line breaks."""
     outside = TEXT.sub("", text)
     found = re.search(rf"(?<![\w.+-]){re.escape(written)}(?![\w.])", outside)
     return outside.count("\n", 0, found.start() if found else 0) + 1

@@ -136,13 +136,13 @@ def is_slower(one: Figures) -> bool:
 
 def goals(found: Sequence[Figures], truths: Iterable[Figures], work: float | None) -> list[dict[str, Any]]:
     """Return the goals of each way, where comparisons are enough; ``work`` is that of the planted pair."""
-    known, beside = list(truths), Counter[str]()
+    known, by_name = list(truths), Counter[str]()
     comparisons = [each for each in found if each["pair"] != PLANTED]
     for each in comparisons:
-        beside[each["load"]] += each["n"]
+        by_name[each["load"]] += each["n"]
     stayed = sum(not each["moved"] for each in known)
     wanted = [
-        goal("comparisons beside each load", EACH, min(beside.values(), default=0)),
+        goal("comparisons beside each load", EACH, min(by_name.values(), default=0)),
         goal("comparisons that ended in an error", 0, sum(each["failed"] for each in found), at_most=True),
         goal("quiet ratios that stayed from reading to reading", len(known), stayed),
     ]

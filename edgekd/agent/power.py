@@ -1,4 +1,4 @@
-"""Power of one model at a time: inferences in a row beside the timed ones, while the machine's sensors are read."""
+"""Power of one model at a time: inferences in a row that are not timed, while sensors are read."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def _scaled(size: Size, uniforms: Tensor) -> Geometry:
 
 
 def _tiles(size: Size, uniforms: Tensor) -> list[Tile]:
-    """Upper left, upper right, lower left and lower right."""
+    """Return the tiles: upper left, upper right, lower left and lower right."""
     import numpy as np
 
     from edgekd.geometry import Geometry, Tile

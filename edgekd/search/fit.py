@@ -351,7 +351,10 @@ class _Search:
         return document
 
     def _validation(self, winner: TrialRecord, figures: Figures) -> JsonObject:
-        """The winner was chosen by its score, which flatters it; between that and the curve of its arm is the truth."""
+        """Return the winner's figures on the validation samples.
+
+        It was chosen by its score, which flatters it; between that and the curve of its arm is the truth.
+        """
         metric = self.base.kind.metrics[0].name
         known: JsonObject = {"metric": metric, "drop": figures.drop, "error": figures.error, "n": figures.n}
         arm = next(arm for arm in self.study().arms if arm.name == winner.arm)

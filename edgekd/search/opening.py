@@ -173,7 +173,7 @@ def _words(loc: Loc, label: str | int, value: object) -> str:
 
 
 def _changes_costs(loc: Loc) -> bool:
-    """Whether another value there gives a network of another cost: it is asked for once for a kind of student."""
+    """Tell whether another value there gives a network of another cost: it is asked for once for a kind of student."""
     name, own = stage_at(loc) or "", loc[-1]
     stage = STAGES.get(name)
     if stage is None:

@@ -176,7 +176,7 @@ class Study:
 
     @property
     def _nearest(self) -> tuple[ArmState, float, Figures]:
-        """The arm, the share and the figures that exceed the bounds on costs by the least."""
+        """Return the arm, the share and the figures that exceed the bounds on costs by the least."""
         arm = min(self._possible, key=lambda arm: arm.least_excess)
         share = min(arm.priced, key=lambda share: self.goal.excess(arm.priced[share]))
         return arm, share, arm.priced[share]
@@ -292,7 +292,7 @@ class Study:
         return self._most_useful(arm, best)
 
     def _most_useful(self, arm: ArmState, best: float) -> float | None:
-        """The share that is expected to save the most; where nothing is assured yet, the smallest one that may be."""
+        """Return the share that is expected to save the most; where nothing is assured yet, the smallest possible."""
         done, curve = arm.points(arm.space.top), arm.curve(arm.space.top)
         of_shares = zip(map(rounded, curve.shares.tolist()), curve.chances(ASSURED).tolist(), strict=True)
         chances = {
@@ -324,7 +324,7 @@ class Study:
         return Finish([surest], assurance, unsure, self._what_it_takes(surest) if assurance < 0.5 else None)
 
     def _quality(self, trial: TrialRecord) -> tuple[bool, float]:
-        """The drop of what is made best, after whether a metric exceeds its bound."""
+        """Return the drop of what is made best, after whether a metric exceeds its bound."""
         assert trial.figures is not None
         most = self.goal.allowed
         return most is not None and self.goal.drop(trial.figures)[0] > most, trial.figures.drop
@@ -344,7 +344,7 @@ class Study:
         return self._arm(trial).assurance(trial)
 
     def _within(self, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-        """Those that keep the bounds on costs; a measured time may exceed one that the prediction kept."""
+        """Return those that keep the bounds on costs; a measured time may exceed one that the prediction kept."""
         return [trial for trial in trials if self._excess(trial) <= 1]
 
     def _excess(self, trial: TrialRecord) -> float:

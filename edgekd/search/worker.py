@@ -108,7 +108,10 @@ def _without_place(error: EdgekdError) -> EdgekdError:
 
 
 def _kind(error: BaseException) -> str:
-    """A device that cannot be used, or a busy machine, is what happened, whatever was made of it on the way."""
+    """Name the kind of a failure.
+
+    A device that cannot be used, or a busy machine, is what happened, whatever was made of it on the way.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if found := next((kind for kind in OF_THE_MOMENT if isinstance(cause, kind)), None):

@@ -54,7 +54,7 @@ def spec_for(model: str, args: Mapping[str, object], data: DataSet) -> Spec:
 
 
 def _width(model: str, args: Mapping[str, object], data: DataSet) -> int:
-    """The size of the network's last layer: of its logits, if the task fixes that, else as many as there are names.
+    """Return the size of the network's last layer: that of its logits, if the task fixes it, else one for each name.
 
     Where the task decodes logits of several shapes, it is that of the first shape that the network gives with it.
     """

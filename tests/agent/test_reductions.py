@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def sent(task, outputs, monkeypatch, n=None) -> tuple[np.ndarray, int]:
     monkeypatch.setattr(agent, "batch_outputs", lambda model, _: iter([(0, outputs)]))
     request = {"samples": "", "models": {"a": "a"}, "threads": 1, "outputs": {"a": so_far.needed}}
     request["reductions"] = {"a": asdict(so_far.reduction)}
-    agent.predict(request, SimpleNamespace(send=events.append))  # type: ignore[arg-type]
+    agent.predict(request, cast(Any, SimpleNamespace(send=events.append)))
     for event in events:
         predictions.keep(event, {"a": so_far})
     found = so_far.ended(None)

@@ -179,7 +179,7 @@ class _Pruning:
         return Cut(short.network, short.plan, figures)
 
     def _weights(self, network: nn.Module) -> Mapping[str, float]:
-        """By a scan that is kept: it may hold times, and measured again they would be others."""
+        """Weigh layers by a scan that is kept: it may hold times, and measured again they would be others."""
         path = self.job.folder / "sensitivity.json"
         kept = _read(path)
         if kept is None:

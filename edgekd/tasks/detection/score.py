@@ -135,7 +135,7 @@ def _named(
 
 
 def _in_file(boxes: NDArray[np.float32], geometry: Geometry) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """In pixels of the file: as they are, and clipped to its image."""
+    """Return boxes in pixels of the file: as they are, and clipped to its image."""
     height, width = geometry.before
     back: NDArray[np.float64] = geometry.inverse().rectangles(boxes[None])[0]
     return back, back.clip(0, [width, height, width, height])

@@ -170,13 +170,13 @@ def code(language: Language, image: Size, sigma: float, places: tuple[str, str])
 
 
 def _peaks(values: NDArray[Any]) -> tuple[Ints, Ints]:
-    """The row and the column (N, points) of the largest value of each map, the first of equal ones."""
+    """Return the row and the column (N, points) of the largest value of each map, the first of equal ones."""
     rows, columns = np.divmod(values.reshape(*values.shape[:2], -1).argmax(2), values.shape[3])
     return rows, columns
 
 
 def _sides(values: NDArray[Any], places: tuple[Ints, Ints], least: int) -> NDArray[np.int64]:
-    """Which cells lie ``least`` or more rows, and which columns, from a place: −1 or 1 by their side, (2, *values)."""
+    """Tell which cells lie ``least`` or more rows, and which columns, from a place: −1 or 1 by side, (2, *values)."""
     rows, columns = (np.arange(size) - place[..., None] for size, place in zip(values.shape[2:], places, strict=True))
     found = [np.sign(each) * (np.abs(each) >= least) for each in (rows, columns)]
     return np.stack(np.broadcast_arrays(found[0][..., :, None], found[1][..., None, :]))
@@ -188,7 +188,7 @@ def _at(values: NDArray[Any], places: tuple[Ints, Ints]) -> Floats:
 
 
 def _place(values: NDArray[Any], peaks: tuple[Ints, Ints], axis: int, sigma: float) -> Floats:
-    """The vertex along y (0) or x (1) of the parabola through each peak and its neighbours, in cells from the edge."""
+    """Return the vertex along y (0) or x (1) of the parabola through a peak and its neighbours, in cells."""
     peak, last = peaks[axis], values.shape[2 + axis] - 1
 
     def log(step: int) -> Floats:

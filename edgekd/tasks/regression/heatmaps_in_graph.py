@@ -74,7 +74,7 @@ def with_points(model: ModelProto, image: Size | None, sigma: float) -> ModelPro
 
 
 def _logs(nodes: GraphNodes, flat: str, place: str, step: int, last: np.ndarray, width: int) -> str:
-    """The logarithms ``step`` cells from each peak along x and along y, of the edge where there is no such cell."""
+    """Return the logarithms ``step`` cells from each peak along x and along y, of the edge where there is none."""
     beside = nodes.add("Min", nodes.add("Max", nodes.add("Add", place, whole(step)), whole(0)), last)
     column, row = nodes.several("Split", 2, place, whole(1, 1), axis=2)
     other_column, other_row = nodes.several("Split", 2, beside, whole(1, 1), axis=2)

@@ -108,7 +108,7 @@ class Keypoints(Regression):
         return {LOGITS: ((self._width,), (len(self.names), None, None))}
 
     def _image_of_maps(self, logits: Any, network: str = "the network") -> tuple[int, int] | None:
-        """The size of the image that heat maps cover, None for outputs that are none: ModelError."""
+        """Return the size of the image that heat maps cover, None for outputs that are none: ModelError."""
         if logits.ndim != 4:
             return None
         from edgekd.tasks.regression import heatmaps

@@ -51,7 +51,7 @@ def coco_results(
 
 
 def _image_of(file: str, images: Mapping[str, Id], annotations: Path) -> Id:
-    """By the end of the file's path, since names in annotations may have folders in front."""
+    """Find the image by the end of the file's path, since names in annotations may have folders in front."""
     parts = Path(file).absolute().parts
     found = next((end for start in range(len(parts)) if (end := "/".join(parts[start:])) in images), None)
     if found is None:
