@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from edgekd.errors import ModelError, first_line
+from edgekd.errors import ModelError
+from edgekd.models.inputs import must_take
 from edgekd.models.modes import in_evaluation
 from edgekd.tasks.signature import INPUT, OpenDimension, Signature, TensorSpec
-from edgekd.tasks.tensors import Inputs, arguments_of, output_tensors, shapes_of
+from edgekd.tasks.tensors import Inputs, arguments_of, output_tensors
 
 
 def find_signature(
@@ -147,14 +148,8 @@ class _IndexTrace(TorchFunctionMode):
 
 
 def _outputs_of(network: nn.Module, inputs: Sequence[Tensor], trace: _IndexTrace | None = None) -> dict[str, Tensor]:
-    with torch.no_grad(), in_evaluation(network):
-        try:
-            with trace or nullcontext():
-                given = network(*inputs)
-        except Exception as error:  # the forward pass is the user's code
-            raise ModelError(
-                f"{type(network).__name__} does not take inputs of {shapes_of(inputs)}: {first_line(error)}"
-            ) from error
+    with torch.no_grad(), in_evaluation(network), must_take(network, inputs), trace or nullcontext():
+        given = network(*inputs)
     found = output_tensors(given)
     for name, tensor in found.items():
         if not tensor.ndim or len(tensor) != len(inputs[0]):

@@ -8,10 +8,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgekd.errors import ModelError, first_line
+from edgekd.models.inputs import must_take
 from edgekd.models.modes import in_evaluation
 from edgekd.tasks.signature import Shape, Signature
-from edgekd.tasks.tensors import shapes_of
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -42,13 +41,9 @@ def macs_by_module(network: nn.Module, input_shape: Shape | Signature) -> dict[s
 
 def _counted(network: nn.Module, input_shape: Shape | Signature) -> FlopCounterMode:
     example = Signature.of(input_shape).example(1, like=next(network.parameters(), None))
-    with torch.no_grad(), in_evaluation(network), _unfused_attention(), FlopCounterMode(display=False) as counter:
-        try:
-            network(*example)
-        except Exception as error:  # the forward pass is the user's code
-            raise ModelError(
-                f"{type(network).__name__} does not take inputs of {shapes_of(example)}: {first_line(error)}"
-            ) from error
+    counter = FlopCounterMode(display=False)
+    with must_take(network, example), torch.no_grad(), in_evaluation(network), _unfused_attention(), counter:
+        network(*example)
     return counter
 
 

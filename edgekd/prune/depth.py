@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from edgekd.errors import ModelError, first_line
+from edgekd.errors import ModelError
 from edgekd.models.copies import copied
+from edgekd.models.inputs import must_take
 from edgekd.nearest import nearest
 from edgekd.prune.graph import example_inputs
 from edgekd.prune.plan import IDENTITY, Plan, apply_plan, widths
 from edgekd.ranges import SHARE
 from edgekd.tasks.signature import Shape, Signature
-from edgekd.tasks.tensors import shapes_of
 
 Degradation = Callable[[nn.Module], float]
 
@@ -178,12 +178,8 @@ def _shape_keepers(network: nn.Module, input_shape: Shape | Signature) -> dict[s
     example = example_inputs(network, input_shape)
     hooks = [module.register_forward_hook(note, with_kwargs=True) for module in paths]
     try:
-        with torch.no_grad():
+        with must_take(network, example), torch.no_grad():
             network(*example)
-    except Exception as error:  # the forward pass is the user's code
-        raise ModelError(
-            f"{type(network).__name__} does not take inputs of {shapes_of(example)}: {first_line(error)}"
-        ) from error
     finally:
         for hook in hooks:
             hook.remove()

@@ -24,6 +24,7 @@ from torch_pruning.dependency.shape_infer import init_shape_information
 from torch_pruning.ops import OPTYPE
 
 from edgekd.errors import ModelError, first_line
+from edgekd.models.inputs import must_take
 from edgekd.prune.barriers import (
     OutputWidths,
     barrier_reason,
@@ -256,12 +257,8 @@ def channel_graph(network: nn.Module, input_shape: Shape | Signature) -> Channel
     """
     example = example_inputs(network, input_shape)
     # Left to itself torch-pruning first tries the samples as so many arguments.
-    try:
+    with must_take(network, example):
         forward = _in_training if _has_training_layers(network.eval(), example) else _call
-    except Exception as error:  # the forward pass is the user's code
-        raise ModelError(
-            f"{type(network).__name__} does not take inputs of {shapes_of(example)}: {first_line(error)}"
-        ) from error
     with torch.enable_grad(), _all_traced(network), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

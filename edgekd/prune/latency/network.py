@@ -11,12 +11,12 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from edgekd.errors import ModelError, first_line
+from edgekd.errors import ModelError
 from edgekd.models.copies import copied
+from edgekd.models.inputs import must_take
 from edgekd.prune.graph import example_inputs
 from edgekd.prune.latency.layer import Layer, Size
 from edgekd.tasks.signature import Shape, Signature
-from edgekd.tasks.tensors import shapes_of
 
 ATEN = torch.ops.aten
 # Operators that are folded into the layer before them in evaluation mode.
@@ -53,14 +53,9 @@ def layers_of(network: nn.Module, input_shape: Shape | Signature) -> dict[str, L
     for path, module in modules.items():
         module.register_forward_hook(partial(called, path))
     example = example_inputs(network, input_shape, batch=1) if modules else ()
-    try:
-        with torch.no_grad(), follow:
-            if modules:
-                network(*example)
-    except Exception as error:  # whatever the network's own code raises
-        raise ModelError(
-            f"{type(network).__name__} does not take inputs of {shapes_of(example)}: {first_line(error)}"
-        ) from error
+    with must_take(network, example), torch.no_grad(), follow:
+        if modules:
+            network(*example)
     if not found:
         raise ModelError(f"{type(network).__name__} calls no convolution and no linear layer: there is nothing to time")
     return {
