@@ -61,6 +61,9 @@ def test_figures_of_sentences_are_the_recorded_ones():
     assert min(sum(n for (load, _), n in taken.items() if load == each) for each, _ in taken) >= 40
     [planted] = [each for each in figures["cells"] if each["pair"] not in PAIRS]
     assert f"5 % more work was found in {planted['held']} of {planted['n']}." in " ".join(PAGE.split())
+    held = sum(each["held"] for each in figures["loads"]), sum(each["held_of_all_runs"] for each in figures["loads"])
+    of = sum(each["n"] for each in figures["loads"])
+    assert f"{held[0]} of {of} hold it, and {held[1]} the mean of all runs" in " ".join(PAGE.split())
     profiles = {(each["network"], each["precision"]): each["summary"] for each in recorded("rooflines")["profiles"]}
     assert f"{100 * profiles['resnet18', 'int8']['share']:.0f} % of the limit" in " ".join(PAGE.split())
     assert f"{recorded('overhead')['figures_ns']['added']['median']:.0f} ns" in PAGE

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from itertools import product
@@ -24,6 +24,8 @@ WAYS = ("here", "ssh")
 HOLDS, INVALID, FOUND, EACH, ENOUGH = 0.93, 0.1, 0.95, 40, 20
 
 Figures = dict[str, Any]
+# By the number of the run that they were read in.
+Truths = Mapping[int, Figures]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def cells(patterns: Sequence[str]) -> list[Cell]:
 
 
 def truth_of(readings: Sequence[Figures]) -> Figures:
-    """Return the quiet ratio of one pair from all ``readings`` of it, long ones, before and after the comparisons.
+    """Return the quiet ratio of one pair from ``readings`` of it, long ones.
 
     It is their geometric mean. Its interval is that of a mean of independent readings, so that it narrows with each;
     ``moved`` says that two of them do not overlap.
@@ -70,15 +72,26 @@ def truth_of(readings: Sequence[Figures]) -> Figures:
     }
 
 
-def summary(cell: Cell, results: Sequence[Figures], truth: Figures | None) -> Figures:
-    """Return what the comparisons of a cell come to; without a truth, how many found the model slower.
+def truths_of(readings: Sequence[Figures]) -> Truths:
+    """Return the quiet ratio of one pair in each run, from the readings before and after its comparisons."""
+    runs = sorted({run_of(each) for each in readings})
+    return {run: truth_of([each for each in readings if run_of(each) == run]) for run in runs}
 
-    A comparison is right if it holds the truth or is invalid; one that ended in an error is neither.
+
+def run_of(result: Figures) -> int:
+    """Return the number of the run that ``result`` is of: a record may go on hours later."""
+    return int(result.get("run", 0))
+
+
+def summary(cell: Cell, results: Sequence[Figures], truths: Truths | None) -> Figures:
+    """Return what the comparisons of a cell come to; without truths, how many found the model slower.
+
+    A comparison is right if it holds the truth of its run or is invalid; one that ended in an error is neither.
     """
     n, valid = len(results), [each for each in results if each["valid"]]
     failed = sum("error" in each for each in results)
-    holds = is_slower if truth is None else holding(truth["ratio"])
-    held, invalid = sum(map(holds, valid)), n - len(valid) - failed
+    held = sum(is_slower(each) if truths is None else holds(each, truths[run_of(each)]) for each in valid)
+    invalid = n - len(valid) - failed
     found = {
         **asdict(cell),
         **{"n": n, "held": held, "invalid": invalid, "failed": failed},
@@ -86,15 +99,17 @@ def summary(cell: Cell, results: Sequence[Figures], truth: Figures | None) -> Fi
         **{"invalid_share": invalid / n, "seconds": median(each["seconds"] for each in results)},
         "launches_at_real_time": sum(each.get("real_time", False) for each in results),
     }
-    if truth is None:
+    if truths is None:
         return found
-    walls = [each["wall"] for each in results if "wall" in each]
+    known, of_all = {run: each["ratio"] for run, each in truths.items()}, truth_of(list(truths.values()))
+    walls = [{**each["wall"], "run": run_of(each)} for each in results if "wall" in each]
     return {
         **found,
         "median_width": middle((each["ci95"][1] - each["ci95"][0]) / each["ratio"] for each in valid if each["ci95"]),
-        "median_error": middle(abs(each["ratio"] / truth["ratio"] - 1) for each in valid),
-        "wall_median_error": middle(abs(each["ratio"] / truth["ratio"] - 1) for each in walls),
-        "wall_held": sum(map(holds, walls)),
+        "median_error": middle(abs(each["ratio"] / known[run_of(each)] - 1) for each in valid),
+        "wall_median_error": middle(abs(each["ratio"] / known[each["run"]] - 1) for each in walls),
+        "held_of_all_runs": sum(holds(each, of_all) for each in valid),
+        "wall_held": sum(holds(each, truths[each["run"]]) for each in walls),
         "walls": len(walls),
         "median_taken": middle(max(each["taken"]) for each in results if "taken" in each),
     }
@@ -107,9 +122,8 @@ def by_load(found: Sequence[Figures]) -> list[Figures]:
         alike = [each for each in found if (each["load"], each["way"]) == (load, way) and each["pair"] != PLANTED]
         if not alike:
             continue
-        counts = {
-            key: sum(each[key] for each in alike) for key in ("n", "held", "invalid", "failed", "wall_held", "walls")
-        }
+        keys = ("n", "held", "held_of_all_runs", "invalid", "failed", "wall_held", "walls")
+        counts = {key: sum(each[key] for each in alike) for key in keys}
         n, invalid, right = counts["n"], counts["invalid"], counts["held"] + counts["invalid"]
         pooled.append(
             {
@@ -126,8 +140,8 @@ def middle(values: Iterable[float]) -> float | None:
     return median(known) if known else None
 
 
-def holding(ratio: float) -> Callable[[Figures], bool]:
-    return lambda one: bool(one["ci95"]) and one["ci95"][0] <= ratio <= one["ci95"][1]
+def holds(one: Figures, truth: Figures) -> bool:
+    return bool(one["ci95"]) and bool(one["ci95"][0] <= truth["ratio"] <= one["ci95"][1])
 
 
 def is_slower(one: Figures) -> bool:

@@ -4,8 +4,8 @@
 
 Two files of equal length, of lengths as 1 to 3 and as 1 to 15, on one and on two threads, on this machine and through
 SSH on its loopback address: each is compared over and over on the quiet machine, beside 1, 2, 4 and 8 busy processes,
-and beside a compilation. The quiet ratio is measured longer, before and after. A comparison counts as right if its
-95 % interval holds the quiet ratio, or if it says itself that it is invalid. Beside it stands what the ratio
+and beside a compilation. The quiet ratio is measured longer, before and after each run. A comparison counts as right if
+its 95 % interval holds the quiet ratio of its run, or if it says itself that it is invalid. Beside it stands what the ratio
 of wall times would have said. On the quiet machine a file with 5 % more work must be found slower, too.
 
 Each comparison goes the way of ``edgekd bench A --against B``, early stopping and all, in less time (the settings are
@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from common import finish, options, say
-from harness.cells import EACH, LOADS, PAIRS, PLANTED, Cell, by_load, cells, goals, summary, truth_of
+from harness.cells import EACH, LOADS, PAIRS, PLANTED, Cell, Truths, by_load, cells, goals, run_of, summary, truths_of
 from harness.planted import instructions, repeated_convs
 from neighbours import busy, compiling
 from repeats import keep, lines
@@ -95,12 +95,12 @@ def main() -> None:
         latest = started + 60 * arguments.minutes - (monotonic() - started)
         complete = take_comparisons(kept, present, each, files, targets, folder, latest)
         take_truths(kept, pairs, files)
-    truths = {f"{pair}/{threads}": truth_of(kept.truths(pair, threads)) for pair, threads in pairs}
+    truths = {f"{pair}/{threads}": truths_of(kept.truths(pair, threads)) for pair, threads in pairs}
     taken = {cell: kept.comparisons(cell)[: cell.comparisons(each)] for cell in present}
     found = [summary(cell, ones, truths.get(f"{cell.pair}/{cell.threads}")) for cell, ones in taken.items() if ones]
     show(found)
-    for name in (name for name, truth in truths.items() if truth["moved"]):
-        say(f"{name}: the quiet ratio moved by more than its intervals between its readings")
+    for name in (name for name, runs in truths.items() if any(each["moved"] for each in runs.values())):
+        say(f"{name}: the quiet ratio moved by more than its intervals between the readings of a run")
     if not complete:
         say("the minutes are over: the same command goes on from here")
     elif not arguments.cells:
@@ -109,10 +109,10 @@ def main() -> None:
         **{"settings": SETTINGS, "settings_of_quiet_ratios": kept.long, "each": each, "complete": complete},
         **{"sched_autogroup": AUTOGROUP.read_text().strip() if AUTOGROUP.exists() else None},
         **{"absent": sorted({cell.way for cell in wanted} - set(targets)), "minutes": (monotonic() - started) / 60},
-        **{"cells": found, "loads": by_load(found), "quiet_ratios": truths, "planted_work": work},
+        **{"cells": found, "loads": by_load(found), "quiet_ratios": by_run(truths), "planted_work": work},
         **{"comparisons": [one for ones in taken.values() for one in ones]},
     }
-    finish(arguments, figures, goals(found, truths.values(), work))
+    finish(arguments, figures, goals(found, [each for runs in truths.values() for each in runs.values()], work))
 
 
 class Kept:
@@ -125,11 +125,12 @@ class Kept:
             for one in recorded(record, each):
                 keep(self.path, one)
         self.results = [one for one in lines(self.path) if one["settings"] in (SETTINGS, long)]
+        self.run = 1 + max(map(run_of, self.results), default=-1)
         if others := {one["cpu"] for one in self.results} - {self.cpu}:
             sys.exit(f"{self.path} is of another processor, {others.pop()} and not {self.cpu}: give another --json")
 
     def add(self, result: Result) -> None:
-        self.results.append({"cpu": self.cpu, **result})
+        self.results.append({"cpu": self.cpu, "run": self.run, **result})
         keep(self.path, self.results[-1])
 
     def truths(self, pair: str, threads: int) -> list[Result]:
@@ -148,7 +149,12 @@ def recorded(path: Path, each: int) -> list[Result]:
     record = json.loads(path.read_text()) if path.exists() else {}
     if "loads" not in record or (record["complete"] and record["each"] >= each):
         return []
-    return [*(one for truth in record["quiet_ratios"].values() for one in truth["readings"]), *record["comparisons"]]
+    truths = [truth for runs in record["quiet_ratios"].values() for truth in runs]
+    return [*(one for truth in truths for one in truth["readings"]), *record["comparisons"]]
+
+
+def by_run(truths: dict[str, Truths]) -> dict[str, list[Result]]:
+    return {name: [{"run": run, **truth} for run, truth in runs.items()] for name, runs in truths.items()}
 
 
 def write_files(folder: Path) -> Files:
