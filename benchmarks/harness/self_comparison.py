@@ -5,8 +5,8 @@
 Two files of equal length, of lengths as 1 to 3 and as 1 to 15, on one and on two threads, on this machine and through
 SSH on its loopback address: each is compared over and over on the quiet machine, beside 1, 2, 4 and 8 busy processes,
 and beside a compilation. The quiet ratio is measured longer, before and after each run. A comparison counts as right if
-its 95 % interval holds the quiet ratio of its run, or if it says itself that it is invalid. Beside it stands what the ratio
-of wall times would have said. On the quiet machine a file with 5 % more work must be found slower, too.
+its 95 % interval holds the quiet ratio of its run, or if it says itself that it is invalid. Beside it stands what the
+ratio of wall times would have said. On the quiet machine a file with 5 % more work must be found slower, too.
 
 Each comparison goes the way of ``edgekd bench A --against B``, early stopping and all, in less time (the settings are
 recorded). Loads take turns, so that what the machine does over the hours meets all of them. A cell is called

@@ -1,10 +1,10 @@
 """Annotated images in formats of detection: COCO's JSON, YOLO's text files, Pascal VOC's XML."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgekd.data.arrays import image_shape, unscaled
 from edgekd.data.folder import loader
+from edgekd.data.layouts import PARTS, validation_among
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.errors import DataError
 from edgekd.images import open_image, prepare, reading, shape_of
@@ -19,36 +20,53 @@ from edgekd.tasks.detection.annotations import Annotations
 from edgekd.tasks.detection.targets import padded
 from edgekd.tasks.task import Task
 
-Read = Callable[[Path, str], Annotations]
 SIZES = 4
 
 
-def load_annotated(data: SourceKeys, kind: type[Task], read: Read) -> RawData:
-    """Load the images that ``read`` finds below ``data.path``, with their boxes moved as images are resized.
+class Format(Protocol):
+    """A module of :mod:`edgekd.tasks.detection.annotations`."""
+
+    def read(self, root: Path, part: str, /) -> Annotations:
+        """Read the images of ``part`` below ``root``."""
+        ...
+
+    def has_validation(self, root: Path, /) -> bool:
+        """Return whether there are validation images next to those of training and test."""
+        ...
+
+
+def load_annotated(data: SourceKeys, kind: type[Task], way: Format) -> RawData:
+    """Load the images that ``way`` finds below ``data.path``, with their boxes moved as images are resized.
 
     Raises:
         DataError: there is a mistake in an annotation, or the task does not take boxes.
     """
     assert data.path is not None
-    train, test = (read(data.path, part) for part in ("train", "test"))
-    if test.names != train.names:
-        raise DataError(
-            f"{data.path}: training images have the classes {', '.join(train.names)}, test images "
-            f"{', '.join(test.names)}: list the same ones in the same order"
-        )
-    sizes = [_sizes(part, data.workers) for part in (train, test)]
-    shape = _shape(data, [*sizes[0], *sizes[1]])
-    make = loader(data, len(train.files) + len(test.files), shape)
-    parts = []
-    for name, part, own in (("train", train, sizes[0]), ("test", test, sizes[1])):
+    found = {part: way.read(data.path, part) for part in PARTS}
+    if validation_among(["validation"] if way.has_validation(data.path) else [], data, data.path):
+        found["validation"] = way.read(data.path, "validation")
+    train = found["train"]
+    for name, part in found.items():
+        if part.names != train.names:
+            raise DataError(
+                f"{data.path}: training images have the classes {', '.join(train.names)}, {name} images "
+                f"{', '.join(part.names)}: list the same ones in the same order"
+            )
+    sizes = {name: _sizes(part, data.workers) for name, part in found.items()}
+    shape = _shape(data, [each for part in sizes.values() for each in part])
+    make = loader(data, sum(len(part.files) for part in found.values()), shape)
+    parts = {}
+    for name, part in found.items():
         stored = kind.read_targets(padded(part.objects), len(part.files), f"{data.path}: {name}")
-        if name == "test" and not (stored[..., 0] >= 0).any():
-            raise DataError(f"{data.path}: no test image has an object, so that nothing can be measured: add some")
-        moved = _moved(stored, own, shape, data, kind(train.names))
+        if name != "train" and not (stored[..., 0] >= 0).any():
+            raise DataError(f"{data.path}: no {name} image has an object, so that nothing can be measured: add some")
+        moved = _moved(stored, sizes[name], shape, data, kind(train.names))
         files = np.array([os.fsencode(os.path.relpath(path, data.path)) for path in part.files])
-        parts.append(make(data, data.path, shape, files, torch.from_numpy(moved), name))
+        parts[name] = make(data, data.path, shape, files, torch.from_numpy(moved), name)
     decoder = {} if train.categories is None else {"categories": train.categories}
-    return RawData(parts[0], parts[1], train.names, "image", shape, decoder)
+    return RawData(
+        parts["train"], parts["test"], train.names, "image", shape, decoder, validation=parts.get("validation")
+    )
 
 
 def _sizes(part: Annotations, workers: int) -> list[tuple[int, int, int]]:

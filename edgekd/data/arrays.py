@@ -1,8 +1,9 @@
 """Samples from arrays, as a .npz file has them."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from edgekd.arrayfiles import as_array, must_be_finite, names_in_npz, read_npz
-from edgekd.data.layouts import ARRAYS, PARTS, SEVERAL, archive, arrays_of
+from edgekd.data.layouts import PARTS, SEVERAL, archive, arrays_of, validation_among
 from edgekd.data.named import from_named_arrays
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.data.samples import InMemory
@@ -27,49 +28,44 @@ WHOLE = {"b": "whole", "i": "whole", "u": "whole", "f": "floating"}
 def from_arrays(
     name: str,
     data: SourceKeys,
-    train: tuple[Any, Any],
-    test: tuple[Any, Any],
+    parts: Mapping[str, tuple[Any, Any]],
     names: tuple[str, ...] | None = None,
     kind: type[Task] = Classification,
 ) -> RawData:
     """Check (samples, targets) arrays and make samples of them; images take ``data``'s size and colours.
 
-    ``names`` are those of the task's classes or labels.
+    Args:
+        name: the source, for messages.
+        parts: of training, test and, if given, validation samples, by ``train``, ``test`` and ``validation``.
+        names: of the task's classes or labels; numbers if left out.
+
+    Raises:
+        DataError: an array does not fit, or a part is of another kind than training; the message names it.
     """
-    train_x, test_x = (
-        as_array(part[0], f"{name}: {where}", LAYOUT) for part, where in ((train, "train_x"), (test, "test_x"))
-    )
-    train_raw, test_raw = _samples(train_x, f"{name}: train_x"), _samples(test_x, f"{name}: test_x")
-    targets = [
-        kind.read_targets(as_array(raw, where, LAYOUT), len(samples), where)
-        for raw, samples, where in (
-            (train[1], train_raw, f"{name}: train_y"),
-            (test[1], test_raw, f"{name}: test_y"),
-        )
-    ]
-    names = kind.numbered(targets[0], name) if names is None else names
-    for part, each in zip(PARTS, targets, strict=True):
+    arrays = {part: as_array(x, f"{name}: {part}_x", LAYOUT) for part, (x, _) in parts.items()}
+    raw = {part: _samples(each, f"{name}: {part}_x") for part, each in arrays.items()}
+    targets = {
+        part: kind.read_targets(as_array(y, f"{name}: {part}_y", LAYOUT), len(raw[part]), f"{name}: {part}_y")
+        for part, (_, y) in parts.items()
+    }
+    names = kind.numbered(targets["train"], name) if names is None else names
+    for part, each in targets.items():
         kind(names).must_be_named(each, f"{name}: {part}_y")
-    _must_be_alike(name, data, tuple(train_raw.shape), tuple(test_raw.shape))
-    if WHOLE[train_x.dtype.kind] != WHOLE[test_x.dtype.kind]:
-        raise DataError(
-            f"{name}: train_x is {train_x.dtype}, test_x {test_x.dtype}: whole numbers and floating ones are rarely on "
-            "one scale; give both as the same type"
-        )
-    vectors = train_raw.ndim == 2
-    for part, each, images in (("train", targets[0], train_raw), ("test", targets[1], test_raw)):
+    for part in arrays:
+        _must_be_alike(name, data, tuple(raw["train"].shape), tuple(raw[part].shape), part)
+        _must_be_on_one_scale(name, arrays["train"], arrays[part], part)
+    vectors = raw["train"].ndim == 2
+    for part, each in targets.items():
         if not vectors:
-            kind(names).must_fit(each, (images.shape[2], images.shape[3]), f"{name}: {part}_y")
-    shape = (train_raw.shape[1],) if vectors else image_shape(data, tuple(train_raw.shape[1:]))
-    parts = [
-        InMemory(
-            *((raw, each) if vectors else _resized(name, raw, each, shape, data.resize, kind(names))),
-            np.arange(len(each)),
-            None if vectors else partial(_own_size, raw, shape),
-        )
-        for raw, each in zip((train_raw, test_raw), map(torch.from_numpy, targets), strict=True)
-    ]
-    return RawData(parts[0], parts[1], names, "vector" if vectors else "image", shape)
+            kind(names).must_fit(each, (raw[part].shape[2], raw[part].shape[3]), f"{name}: {part}_y")
+    shape = (raw["train"].shape[1],) if vectors else image_shape(data, tuple(raw["train"].shape[1:]))
+    found = {}
+    for part, each in targets.items():
+        own = torch.from_numpy(each)
+        pair = (raw[part], own) if vectors else _resized(name, raw[part], own, shape, data.resize, kind(names))
+        found[part] = InMemory(*pair, np.arange(len(own)), None if vectors else partial(_own_size, raw[part], shape))
+    sort: Literal["vector", "image"] = "vector" if vectors else "image"
+    return RawData(found["train"], found["test"], names, sort, shape, validation=found.get("validation"))
 
 
 def _resized(
@@ -87,12 +83,20 @@ def _resized(
     return conform(images, shape, resize), targets if moved is before else torch.from_numpy(moved)
 
 
-def _must_be_alike(name: str, data: SourceKeys, ours: tuple[int, ...], theirs: tuple[int, ...]) -> None:
+def _must_be_on_one_scale(name: str, train: np.ndarray, other: np.ndarray, part: str) -> None:
+    if WHOLE[train.dtype.kind] != WHOLE[other.dtype.kind]:
+        raise DataError(
+            f"{name}: train_x is {train.dtype}, {part}_x {other.dtype}: whole numbers and floating ones are rarely on "
+            "one scale; give both as the same type"
+        )
+
+
+def _must_be_alike(name: str, data: SourceKeys, ours: tuple[int, ...], theirs: tuple[int, ...], part: str) -> None:
     images = len(ours) == len(theirs) == 4
     sized, coloured = images and data.image_size is not None, images and data.grayscale is not None
     if len(ours) != len(theirs) or (ours[1] != theirs[1] and not coloured) or (ours[2:] != theirs[2:] and not sized):
         way = "; data.image_size and data.grayscale say what images become" if images else ""
-        raise DataError(f"{name}: training samples are {ours}, test samples {theirs}; they must be alike{way}")
+        raise DataError(f"{name}: training samples are {ours}, {part} samples {theirs}; they must be alike{way}")
 
 
 def image_shape(data: SourceKeys, own: tuple[int, ...]) -> tuple[int, int, int]:
@@ -157,21 +161,28 @@ def _text(name: Any) -> str:
 def load_npz(data: SourceKeys, kind: type[Task] = Classification) -> RawData:
     """Load a NumPy archive with ``train_x``, ``train_y``, ``test_x``, ``test_y`` and, if given, ``classes``.
 
-    Several inputs are ``train_x.NAME`` and ``test_x.NAME`` each.
+    ``val_x`` and ``val_y`` may be there too. Several inputs are ``train_x.NAME`` and ``test_x.NAME`` each.
     """
     assert data.path is not None
     archive(data.path)
-    inputs = [name.removeprefix(SEVERAL) for name in names_in_npz(data.path) if name.startswith(SEVERAL)]
+    there = names_in_npz(data.path)
+    inputs = [name.removeprefix(SEVERAL) for name in there if name.startswith(SEVERAL)]
+    parts = {part: part for part in PARTS}
+    if own := validation_among({name.partition("_x")[0] for name in there if "_x" in name}, data, data.path):
+        parts["validation"] = own
     if inputs:
-        return _load_named(data, data.path, inputs, kind)
-    content = read_npz(data.path, ARRAYS, ["classes"])
+        return _load_named(data, data.path, inputs, parts, kind)
+    content = read_npz(data.path, arrays_of([], parts.values()), ["classes"])
     classes = class_names(content["classes"]) if "classes" in content else None
-    train, test = ((content[f"{part}_x"], content[f"{part}_y"]) for part in ("train", "test"))
-    return from_arrays(str(data.path), data, train, test, classes, kind)
+    pairs = {part: (content[f"{own}_x"], content[f"{own}_y"]) for part, own in parts.items()}
+    return from_arrays(str(data.path), data, pairs, classes, kind)
 
 
-def _load_named(data: SourceKeys, path: Path, inputs: list[str], kind: type[Task]) -> RawData:
-    content = read_npz(path, arrays_of(inputs), ["classes"])
+def _load_named(data: SourceKeys, path: Path, inputs: list[str], parts: Mapping[str, str], kind: type[Task]) -> RawData:
+    content = read_npz(path, arrays_of(inputs, parts.values()), ["classes"])
     classes = class_names(content["classes"]) if "classes" in content else None
-    train, test = (({name: content[f"{part}_x.{name}"] for name in inputs}, content[f"{part}_y"]) for part in PARTS)
-    return from_named_arrays(str(path), train, test, classes, kind)
+    pairs = {
+        part: ({name: content[f"{own}_x.{name}"] for name in inputs}, content[f"{own}_y"])
+        for part, own in parts.items()
+    }
+    return from_named_arrays(str(path), pairs, classes, kind)

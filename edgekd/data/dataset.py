@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from edgekd.bundle.manifest import is_label
 from edgekd.data.augment import must_join
 from edgekd.data.duplicates import DataWarning, find_duplicates
 from edgekd.data.function import from_function
-from edgekd.data.options import Data
+from edgekd.data.options import SHARE_OF_TEST, SHARE_OF_TRAIN, Data
 from edgekd.data.raw import RawData
 from edgekd.data.samples import Joined, Samples, in_order
 from edgekd.data.sources import SOURCES
@@ -42,9 +43,9 @@ ADAPTED_TO = "training samples alone"
 class DataSet:
     """Training, validation and test samples of one task.
 
-    The validation samples are held out of the training samples: every choice is made on them, and the
-    test samples are touched only to report. The task says which training samples have no label;
-    ``unlabelled_share`` is their share of each batch, all are mixed without it. ``warnings`` are for readers of
+    Every choice is made on the validation samples, which were held out of the samples that ``validation_of`` names, or
+    given with the data; the test samples are touched only to report. The task says which training samples have no
+    label; ``unlabelled_share`` is their share of each batch, all are mixed without it. ``warnings`` are for readers of
     metrics. Samples of several inputs are tensors by name, as a network takes them; ``open`` names their axes whose
     sizes differ from call to call, and ``open_sizes`` has the least and the largest size by that name. ``decoder``
     holds options of the task.
@@ -64,6 +65,7 @@ class DataSet:
     decoder: Mapping[str, object] = field(default_factory=dict)
     open: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     open_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    validation_of: Literal["train", "test", "validation"] = "train"
 
     @cached_property
     def task(self) -> Task:
@@ -138,7 +140,7 @@ class DataSet:
 def load_data(
     data: Data, seed: int = 0, kind: type[Task] = Classification, decoder: Mapping[str, object] | None = None
 ) -> DataSet:
-    """Load the data that ``data`` names for a task of ``kind``, and hold out a validation split.
+    """Load the data that ``data`` names for a task of ``kind``, and hold validation samples out where there are none.
 
     Args:
         decoder: options of the task, see :attr:`edgekd.tasks.task.Task.decoder_options`.
@@ -161,8 +163,7 @@ def load_data(
     advice = "" if data.train_limit is None else "raise data.train_limit"
     task.must_be_learnable(train.labels.numpy(), data.path or data.source, advice)
     test = _limited(source.test, data.test_limit, task)
-    keep, held_out = _split(train.labels, data.validation, seed, task)
-    train, validation = train.select(keep), train.select(held_out)
+    train, validation, test = _parts(data, train, source.validation, test, seed, task)
     # Scales of targets, too, are those of training samples alone.
     size = (source.shape[1], source.shape[2]) if source.kind == "image" else None
     adapted = task.adapted(train.labels.numpy(), size)
@@ -176,8 +177,12 @@ def load_data(
             data, data.unlabelled, source.shape, lambda count: torch.from_numpy(task.unknown(like, count))
         )
     parts = {"train": train, "validation": validation, "test": test}
+    validation_of = data.validation_of if source.validation is None else "validation"
     everything = parts if unlabelled is None else {**parts, "unlabelled": unlabelled}
-    warnings = [*find_duplicates(everything, task), *_told_by_task(task, validation=validation, test=test)]
+    warnings = [
+        *find_duplicates(everything, task, validation_of),
+        *_told_by_task(task, validation=validation, test=test),
+    ]
     for each in warnings:
         logger.warning(each.message)
     return DataSet(
@@ -195,6 +200,7 @@ def load_data(
         decoder=decoder,
         open=_open_axes(data, source),
         open_sizes=data.open_sizes or {},
+        validation_of=validation_of,
     )
 
 
@@ -259,6 +265,20 @@ def _limited(samples: Samples, limit: int | None, task: Task) -> Samples:
     if limit is None or limit >= len(samples):
         return samples
     return samples.select(_drawn(samples.labels, limit, 0, task))
+
+
+def _parts(
+    data: Data, train: Samples, validation: Samples | None, test: Samples, seed: int, task: Task
+) -> tuple[Samples, Samples, Samples]:
+    """Return training, validation and test samples."""
+    if validation is not None:
+        return train, validation, test
+    if data.validation_of == "test":
+        # By one seed: what is left to test on is part of what the data are, not of a recipe's seed.
+        keep, held_out = _split(test.labels, data.validation or SHARE_OF_TEST, 0, task)
+        return train, test.select(held_out), test.select(keep)
+    keep, held_out = _split(train.labels, data.validation or SHARE_OF_TRAIN, seed, task)
+    return train.select(keep), train.select(held_out), test
 
 
 def _split(labels: Tensor, share: float, seed: int, task: Task) -> tuple[Tensor, Tensor]:

@@ -37,10 +37,15 @@ class _Sample:
     name: str
 
 
-def find_duplicates(parts: Mapping[str, Samples], task: Task) -> list[DataWarning]:
-    """Warn of samples of ``parts["test"]`` that are also in another part, and of equal samples with different targets.
+def find_duplicates(parts: Mapping[str, Samples], task: Task, validation_of: str = "train") -> list[DataWarning]:
+    """Warn of test samples that are also in another part, and of equal samples with different targets.
 
+    Of validation samples that were not held out of the training samples, those that are also trained on are told, too.
     Samples in memory are equal if all values are, streamed ones if their files are. What is not known contradicts none.
+
+    Args:
+        parts: samples by ``train``, ``validation``, ``test`` and ``unlabelled``.
+        validation_of: the part that the validation samples were held out of, ``validation`` where they were given.
     """
     groups: dict[bytes, list[_Sample]] = defaultdict(list)
     digests = {part: _digests(samples) for part, samples in parts.items() if isinstance(samples, InMemory)}
@@ -49,23 +54,25 @@ def find_duplicates(parts: Mapping[str, Samples], task: Task) -> list[DataWarnin
     for part, found in digests.items():
         for index, digest in enumerate(found):
             if digest in repeated:
-                groups[digest].append(_sample(part, parts[part], index))
-    return [*_seen(groups.values(), len(parts["test"]), task), *_contradicting(groups.values(), task)]
+                source = validation_of if part == "validation" else part
+                groups[digest].append(_sample(part, source, parts[part], index))
+    so_that = f"the {task.metrics[0].title} is not that of unseen samples"
+    told = _seen(groups.values(), "test", parts, "trained on or chosen by", so_that)
+    if "validation" in parts and validation_of != "train":
+        learned = {part: each for part, each in parts.items() if part != "test"}
+        told += _seen(groups.values(), "validation", learned, "trained on", "choices by them favour what was learned")
+    return [*told, *_contradicting(groups.values(), task)]
 
 
 def _all(found: Iterable[list[bytes]]) -> Iterable[bytes]:
     return (digest for each in found for digest in each if digest)
 
 
-def _sample(part: str, samples: Samples, index: int) -> _Sample:
+def _sample(part: str, source: str, samples: Samples, index: int) -> _Sample:
     keys = samples.keys if isinstance(samples, (InMemory, Streamed)) else None
     key = index if keys is None else keys[index]
-    name = line(os.fsdecode(bytes(key))) if isinstance(key, bytes) else f"row {key} of {_source(part)}"
+    name = line(os.fsdecode(bytes(key))) if isinstance(key, bytes) else f"row {key} of {source}"
     return _Sample(part, index, samples.labels[index].numpy(), name)
-
-
-def _source(part: str) -> str:
-    return "train" if part == "validation" else part
 
 
 def _digests(samples: InMemory) -> list[bytes]:
@@ -105,22 +112,22 @@ def _tail(path: Path) -> bytes:
         return hashlib.blake2b(file.read(), digest_size=16).digest()
 
 
-def _seen(groups: Iterable[list[_Sample]], tested: int, task: Task) -> list[DataWarning]:
-    twins = sorted(
-        (sample.index, sample.name, next(other.name for other in group if other.part != "test"))
-        for group in groups
-        if len({sample.part for sample in group}) > 1
-        for sample in group
-        if sample.part == "test"
-    )
+def _seen(
+    groups: Iterable[list[_Sample]], part: str, parts: Mapping[str, Samples], how: str, so_that: str
+) -> list[DataWarning]:
+    """Warn of the samples of ``part`` that are also in another one of ``parts``."""
+    twins = []
+    for group in groups:
+        theirs = next((other.name for other in group if other.part != part and other.part in parts), None)
+        twins += [(each.index, each.name, theirs) for each in group if each.part == part and theirs is not None]
     if not twins:
         return []
-    pairs = several((f"{ours} is {theirs}" for _, ours, theirs in twins), 3)
+    pairs = several((f"{ours} is {theirs}" for _, ours, theirs in sorted(twins)), 3)
     message = (
-        f"{len(twins)} of {tested} test samples {'are' if len(twins) > 1 else 'is'} also trained on or chosen by "
-        f"({pairs}): the {task.metrics[0].title} is not that of unseen samples; remove them from one of the two"
+        f"{len(twins)} of {len(parts[part])} {part} samples {'are' if len(twins) > 1 else 'is'} also {how} ({pairs}): "
+        f"{so_that}; remove them from one of the two"
     )
-    return [DataWarning("test_samples_seen", message)]
+    return [DataWarning(f"{part}_samples_seen", message)]
 
 
 def _contradicting(groups: Iterable[list[_Sample]], task: Task) -> list[DataWarning]:

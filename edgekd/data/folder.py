@@ -1,4 +1,4 @@
-"""Image folders: ``train/<class>/*`` and ``test/<class>/*``, in memory when small and streamed when large."""
+"""Image folders: ``train/<class>/*``, ``test/<class>/*`` and, if given, ``val/<class>/*``; in memory or streamed."""
 
 import hashlib
 import os
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from edgekd.data.arrays import image_shape, unscaled
-from edgekd.data.layouts import class_folders, no_images
+from edgekd.data.layouts import class_folders, folders_of_parts, no_images
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.data.samples import InMemory, Samples, Streamed
 from edgekd.errors import DataError
-from edgekd.folders import IMAGES, LINK, OUTSIDE, Found, entries, search, several
+from edgekd.folders import IMAGES, LINK, OUTSIDE, Found, search
 from edgekd.images import open_image, planes, prepare, reading, shape_of
 from edgekd.log import get_logger
 from edgekd.preprocess import Preprocess
@@ -28,7 +28,6 @@ logger = get_logger(__name__)
 
 IN_MEMORY_BYTES = 512 << 20
 LOOKED_AT = 64
-VALIDATION = ("dev", "val", "valid", "validation")
 # How pixels are made of a file's bytes; bytes stand for the pixels of streamed samples in fingerprints.
 DECODING = b"upright, over white\n"
 
@@ -36,22 +35,13 @@ DECODING = b"upright, over white\n"
 def load_folder(data: SourceKeys) -> RawData:
     """Load an image folder; images stay in memory if they are few."""
     assert data.path is not None
-    classes = _classes(data.path)
-    names, labels = {}, {}
-    for part in ("train", "test"):
-        names[part], labels[part] = _scan(data.path / part, classes)
-    shape = common_shape(data, data.path, names["train"])
-    make = loader(data, sum(map(len, names.values())), shape)
-    parts = [make(data, data.path, shape, names[part], labels[part], part) for part in ("train", "test")]
-    return RawData(parts[0], parts[1], classes, "image", shape)
-
-
-def _classes(root: Path) -> tuple[str, ...]:
-    found = class_folders(root)
-    unread = [each.name for each in entries(root) if each.name.lower() in VALIDATION and each.is_dir()]
-    if unread:
-        logger.info(f"{root}: left out: the folder {several(unread)}; validation samples are held out of train")
-    return found
+    folders = folders_of_parts(data)
+    classes = class_folders(list(folders.values()))
+    found = {part: _scan(folder, classes) for part, folder in folders.items()}
+    shape = common_shape(data, data.path, found["train"][0])
+    make = loader(data, sum(len(names) for names, _ in found.values()), shape)
+    parts = {part: make(data, data.path, shape, names, labels, part) for part, (names, labels) in found.items()}
+    return RawData(parts["train"], parts["test"], classes, "image", shape, validation=parts.get("validation"))
 
 
 def _scan(root: Path, classes: tuple[str, ...]) -> tuple[np.ndarray, Tensor]:
@@ -167,7 +157,7 @@ def _streamed(
 ) -> Samples:
     # The test set decides what may be compared, so its bytes count; reading all bytes of a training set
     # of a million images would take as long as an epoch, so there a file's size and date stand for it.
-    signature = partial(_contents if part == "test" else _dates, root)
+    signature = partial(_contents, root) if part == "test" else partial(_dates, root, part)
     read = reader(data, root, shape)
     return Streamed(read, names, labels, signature, data.workers, partial(path_of, root), read.own_size)
 
@@ -179,9 +169,9 @@ def _contents(root: Path, names: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _dates(root: Path, names: np.ndarray) -> str:
+def _dates(root: Path, part: str, names: np.ndarray) -> str:
     digest = hashlib.sha256(DECODING)
-    for name in track(names, "fingerprint of the training images", len(names)):
+    for name in track(names, f"fingerprint of the {part} images", len(names)):
         status = path_of(root, name).stat()
         digest.update(f"{name!r} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()

@@ -1,14 +1,26 @@
 """The layouts of sources on disk: what a recipe check looks for before any sample is read."""
 
+from __future__ import annotations
+
 import csv
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgekd.errors import DataError, first_line
 from edgekd.files import require_file
 from edgekd.folders import IMAGES, Found, entries, holds, search, several
+from edgekd.log import get_logger
 from edgekd.nearest import nearest
 
+if TYPE_CHECKING:
+    from edgekd.data.raw import SourceKeys
+
+logger = get_logger(__name__)
+
 PARTS = ("train", "test")
+# What validation samples are called next to those.
+VALIDATION = ("dev", "val", "valid", "validation")
 FOLDER = "an image folder holds train/<class>/* and test/<class>/*"
 MASKS = "images with masks lie in train/images, train/masks, test/images and test/masks"
 # Of a column's name, for a target; where no column has it the last one is the target.
@@ -16,33 +28,60 @@ TARGET = "target."
 TABLE = f"a table has a line of column names, then numbers; targets are columns {TARGET}NAME, or the last one"
 # Of an archive with several inputs, before their names.
 SEVERAL = "train_x."
-ARRAYS = ("train_x", "train_y", "test_x", "test_y")
+
+
+def validation_among(names: Iterable[str], data: SourceKeys, where: object) -> str | None:
+    """Return which of ``names`` is that of validation samples; None without them, or if they are held out of others.
+
+    Raises:
+        DataError: there are several.
+    """
+    found = sorted(name for name in names if name.lower() in VALIDATION)
+    if len(found) > 1:
+        raise DataError(f"{where}: {', '.join(found)}: each is a name of validation samples; leave one there")
+    if found and not data.takes_given_validation:
+        logger.info(f"{where}: left out: {found[0]}; validation samples are held out of {data.validation_of}")
+        return None
+    return found[0] if found else None
+
+
+def folders_of_parts(data: SourceKeys) -> dict[str, Path]:
+    """Return the folders ``train`` and ``test`` below ``data.path``, and that of validation samples if it is read."""
+    root = data.path
+    assert root is not None
+    found = {part: root / part for part in PARTS}
+    own = validation_among((each.name for each in root.glob("*") if each.is_dir()), data, root)
+    return found if own is None else {**found, "validation": root / own}
 
 
 def image_folder(root: Path) -> None:
     """Refuse a folder without ``train/<class>/*`` and ``test/<class>/*``: DataError."""
-    names = class_folders(root)
+    names = class_folders([root / part for part in PARTS])
     for part in PARTS:
         for name in names:
             must_hold_images(root / part / name, "remove the folder of that class")
 
 
-def class_folders(root: Path) -> tuple[str, ...]:
-    """Return the names of the classes, which have a folder in ``train`` and in ``test`` each.
+def class_folders(parts: Sequence[Path]) -> tuple[str, ...]:
+    """Return the names of the classes, which have a folder in each of ``parts``, the first of training samples.
 
     Raises:
         DataError: a folder is missing.
     """
-    for part in PARTS:
-        if not (root / part).is_dir():
-            raise DataError(f"there is no folder {root / part}: {FOLDER}")
+    for part in parts:
+        if not part.is_dir():
+            raise DataError(f"there is no folder {part}: {FOLDER}")
     # A class may be a link to a folder elsewhere.
-    train, test = ({each.name for each in entries(root / part) if each.is_dir()} for part in PARTS)
-    if train != test:
-        only = several(sorted(train ^ test), 5)
-        raise DataError(f"{root}: train and test do not have the same class folders; in one only: {only}")
+    train, *others = ({each.name for each in entries(part) if each.is_dir()} for part in parts)
+    for part, found in zip(parts[1:], others, strict=True):
+        if train != found:
+            only = several(sorted(train ^ found), 5)
+            instead = "" if part.name in PARTS else "; data.validation holds samples out of train instead"
+            raise DataError(
+                f"{part.parent}: train and {part.name} do not have the same class folders; in one only: {only}{instead}"
+            )
     if not train:
-        raise DataError(f"{root / 'train'} has no class folders: {FOLDER}")
+        raise DataError(f"{parts[0]} has no class folders: {FOLDER}")
     return tuple(sorted(train))
 
 
@@ -85,7 +124,7 @@ def archive(path: Path) -> None:
     from edgekd.arrayfiles import names_in_npz
 
     if not path.exists():
-        raise DataError(f"there is no file {path}; data.path names a .npz with {', '.join(ARRAYS)}")
+        raise DataError(f"there is no file {path}; data.path names a .npz with {', '.join(arrays_of([]))}")
     there = names_in_npz(path)
     needed = arrays_of([name.removeprefix(SEVERAL) for name in there if name.startswith(SEVERAL)])
     lacking = next((name for name in needed if name not in there), None)
@@ -93,22 +132,25 @@ def archive(path: Path) -> None:
         raise DataError(f"{path} has no array {lacking!r}; expected {', '.join(needed)}")
 
 
-def arrays_of(inputs: list[str]) -> tuple[str, ...]:
+def arrays_of(inputs: list[str], parts: Iterable[str] = PARTS) -> tuple[str, ...]:
     """Return the names of the arrays that an archive needs: of several ``inputs``, or of one where they are empty."""
+    parts = tuple(parts)
     if not inputs:
-        return ARRAYS
-    return (*(f"{part}_x.{name}" for part in PARTS for name in inputs), *(f"{part}_y" for part in PARTS))
+        return tuple(f"{part}_{each}" for part in parts for each in "xy")
+    return (*(f"{part}_x.{name}" for part in parts for name in inputs), *(f"{part}_y" for part in parts))
 
 
-def table_folder(root: Path) -> list[str]:
-    """Return the columns of ``train.csv`` and ``test.csv``.
+def table_folder(root: Path, parts: Iterable[str] = PARTS) -> list[str]:
+    """Return the columns of ``train.csv``, which the tables of the other ``parts`` have too.
 
     Raises:
-        DataError: a table is missing, has other columns than the other one, or targets alone.
+        DataError: a table is missing, has other columns than the first one, or targets alone.
     """
-    columns, others = (_columns(root / f"{part}.csv") for part in PARTS)
-    if columns != others:
-        raise DataError(f"{root / 'test.csv'}: its columns are not those of train.csv: {_odd(columns, others)}")
+    tables = [root / f"{part}.csv" for part in parts]
+    columns, *others = map(_columns, tables)
+    for path, found in zip(tables[1:], others, strict=True):
+        if found != columns:
+            raise DataError(f"{path}: its columns are not those of train.csv: {_odd(columns, found)}")
     if len(targets_of(columns)) == len(columns):
         raise DataError(f"{root / 'train.csv'}: all columns are targets; {TABLE}")
     return columns

@@ -1,4 +1,4 @@
-"""Images with masks: ``train/images/*`` with ``train/masks/*``, and ``test`` alike, by the same names.
+"""Images with masks: ``train/images/*`` with ``train/masks/*`` of the same names; ``test`` alike, and ``val`` if given.
 
 A mask is a picture of indices (grey of 8 or 16 bits, or with a palette), or of colours. ``classes.txt`` has a line for
 each class in the order of its index: its name and, where masks are coloured, its red, green and blue. Pixels of index
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edgekd.data.arrays import unscaled
 from edgekd.data.folder import common_shape, loader, log_left_out
-from edgekd.data.layouts import must_have_masks, no_images
+from edgekd.data.layouts import folders_of_parts, must_have_masks, no_images
 from edgekd.data.legend import CLASSES, Legend, Masks
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.errors import DataError
@@ -52,16 +52,17 @@ def load_masks(data: SourceKeys, kind: type[Task]) -> RawData:
             f"source masks gives a class for each pixel, and the task is {kind.name}: set task: segmentation"
         )
     legend = Legend.read(data.path / CLASSES)
-    pairs = {part: _pairs(data.path / part) for part in ("train", "test")}
+    folders = folders_of_parts(data)
+    pairs = {part: _pairs(folder) for part, folder in folders.items()}
     names = {part: np.array([os.fsencode(image) for image, _ in found]) for part, found in pairs.items()}
-    folder = data.path / "train" / "images"
-    shape = common_shape(data, folder, names["train"])
+    shape = common_shape(data, folders["train"] / "images", names["train"])
     make = loader(data, sum(map(len, names.values())), shape)
-    samples = []
-    for part, found in pairs.items():
-        masks = _masks(data, data.path / part, found, legend, shape)
-        samples.append(make(data, data.path / part / "images", shape, names[part], masks, part))
-    return RawData(samples[0], samples[1], legend.names, "image", shape)
+    samples = {}
+    for part, folder in folders.items():
+        masks = _masks(data, folder, pairs[part], legend, shape)
+        samples[part] = make(data, folder / "images", shape, names[part], masks, part)
+    validation = samples.get("validation")
+    return RawData(samples["train"], samples["test"], legend.names, "image", shape, validation=validation)
 
 
 def _pairs(root: Path) -> list[tuple[str, str]]:

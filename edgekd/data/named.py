@@ -19,8 +19,7 @@ EXPECTED = f"arrays (N, ...) of {', '.join(DTYPES)}, N alike"
 
 def from_named_arrays(
     where: str,
-    train: tuple[Mapping[str, object], Any],
-    test: tuple[Mapping[str, object], Any],
+    parts: Mapping[str, tuple[Mapping[str, object], Any]],
     names: tuple[str, ...] | None,
     kind: type[Task],
 ) -> RawData:
@@ -28,14 +27,15 @@ def from_named_arrays(
 
     Args:
         where: the source, for messages.
+        parts: of training, test and, if given, validation samples, by ``train``, ``test`` and ``validation``.
         names: of the task's classes or labels; numbers if left out.
 
     Raises:
-        DataError: training and test have other inputs, or an array does not fit.
+        DataError: a part has other inputs than training, or an array does not fit.
     """
-    parts = {"train": train, "test": test}
     inputs = {part: _tensors(each[0], f"{where}: {part}_x") for part, each in parts.items()}
-    _must_be_alike(where, inputs["train"], inputs["test"])
+    for part, own in inputs.items():
+        _must_be_alike(where, inputs["train"], own, part)
     targets = {
         part: kind.read_targets(
             as_array(each[1], f"{where}: {part}_y", EXPECTED), _count(inputs[part]), f"{where}: {part}_y"
@@ -48,7 +48,7 @@ def from_named_arrays(
     samples = {
         part: InMemory(inputs[part], torch.from_numpy(each), np.arange(len(each))) for part, each in targets.items()
     }
-    return RawData(samples["train"], samples["test"], names, "tensors", ())
+    return RawData(samples["train"], samples["test"], names, "tensors", (), validation=samples.get("validation"))
 
 
 def _count(inputs: Mapping[str, Tensor]) -> int:
@@ -76,11 +76,12 @@ def _tensors(inputs: Mapping[str, object], where: str) -> dict[str, Tensor]:
     return found
 
 
-def _must_be_alike(where: str, train: Mapping[str, Tensor], test: Mapping[str, Tensor]) -> None:
-    ours, theirs = ({name: (each.dtype, each.shape[1:]) for name, each in part.items()} for part in (train, test))
+def _must_be_alike(where: str, train: Mapping[str, Tensor], other: Mapping[str, Tensor], part: str) -> None:
+    ours, theirs = ({name: (each.dtype, each.shape[1:]) for name, each in own.items()} for own in (train, other))
     if list(ours) != list(theirs):
-        raise DataError(f"{where}: training inputs are {', '.join(ours)}, test inputs {', '.join(theirs)}")
-    other = next((name for name in ours if ours[name] != theirs[name]), None)
-    if other is not None:
-        shown = [f"{str(dtype).removeprefix('torch.')} {tuple(shape)}" for dtype, shape in (ours[other], theirs[other])]
-        raise DataError(f"{where}: a training sample's {other} is {shown[0]}, a test sample's {shown[1]}")
+        raise DataError(f"{where}: training inputs are {', '.join(ours)}, {part} inputs {', '.join(theirs)}")
+    unlike = next((name for name in ours if ours[name] != theirs[name]), None)
+    if unlike is not None:
+        pair = (ours[unlike], theirs[unlike])
+        shown = [f"{str(dtype).removeprefix('torch.')} {tuple(shape)}" for dtype, shape in pair]
+        raise DataError(f"{where}: a training sample's {unlike} is {shown[0]}, a {part} sample's {shown[1]}")

@@ -12,6 +12,7 @@ from edgekd.nearest import among, nearest
 from edgekd.options import FilePath, Mistake, Registered, Section, Text
 from edgekd.pixels import why_no_scale
 
+SHARE_OF_TRAIN, SHARE_OF_TEST = 0.1, 0.5
 FUNCTION = re.compile(r".+\.py:[A-Za-z_]\w*")
 
 
@@ -31,8 +32,17 @@ class Data(Section):
     augment: tuple[Annotated[str, Registered(AUGMENTATIONS)], ...] = Field(
         default=(), strict=False, description="random changes to training images"
     )
-    validation: float = Field(
-        default=0.1, gt=0, lt=0.5, description="share of the training samples held out to choose by"
+    validation: float | None = Field(
+        default=None,
+        gt=0,
+        le=0.5,
+        description="share of samples held out to choose by; when left out, those that the data have for it, or else "
+        f"{SHARE_OF_TRAIN} of the training samples",
+    )
+    validation_of: Literal["train", "test"] = Field(
+        default="train",
+        description="the samples that they are held out of: test where networks have seen all training samples, "
+        f"{SHARE_OF_TEST} of it when validation is left out",
     )
     mean: tuple[float, ...] | None = Field(
         default=None, strict=False, min_length=1, description="per channel, of pixels in 0..1"
@@ -62,6 +72,11 @@ class Data(Section):
     unlabelled_share: float | None = Field(
         default=None, gt=0, lt=1, description="share of each batch that has no label; all are mixed when left out"
     )
+
+    @property
+    def takes_given_validation(self) -> bool:
+        """Return whether validation samples are those that the data have, if they have any."""
+        return self.validation is None and self.validation_of == "train"
 
     @field_validator("source")
     @classmethod

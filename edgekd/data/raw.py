@@ -32,6 +32,10 @@ class SourceKeys(Protocol):
     def workers(self) -> int: ...
     @property
     def download(self) -> bool: ...
+    @property
+    def validation_of(self) -> str: ...
+    @property
+    def takes_given_validation(self) -> bool: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +43,7 @@ class RawData:
     """Training and test samples as a source has them, before any split or scaling.
 
     Attributes:
+        validation: where the source has such samples, and the recipe holds none out of others.
         kind: images and vectors are scaled; several tensors by name are what a network takes.
         shape: of an image or a vector; empty where there are several tensors.
         decoder: options of the task that the source knows, such as the ids of its classes.
@@ -50,3 +55,4 @@ class RawData:
     kind: Literal["image", "vector", "tensors"]
     shape: tuple[int, ...]
     decoder: Mapping[str, object] = field(default_factory=dict)
+    validation: Samples | None = None

@@ -77,7 +77,7 @@ def breast_cancer(data: SourceKeys, kind: type[Task]) -> RawData:
 
 @source("folder", images=True, layout=layouts.image_folder)
 def folder(data: SourceKeys, kind: type[Task]) -> RawData:
-    """Load images in ``train/<class>/*`` and ``test/<class>/*``."""
+    """Load images in ``train/<class>/*`` and ``test/<class>/*`` and, if given, ``val/<class>/*``."""
     from edgekd.data.folder import load_folder
 
     return load_folder(data)
@@ -113,7 +113,7 @@ def coco(data: SourceKeys, kind: type[Task]) -> RawData:
     from edgekd.data.annotated import load_annotated
     from edgekd.tasks.detection.annotations import coco
 
-    return load_annotated(data, kind, coco.read)
+    return load_annotated(data, kind, coco)
 
 
 @source("yolo", images=True, layout=layouts.yolo, targets="boxes")
@@ -122,7 +122,7 @@ def yolo(data: SourceKeys, kind: type[Task]) -> RawData:
     from edgekd.data.annotated import load_annotated
     from edgekd.tasks.detection.annotations import yolo
 
-    return load_annotated(data, kind, yolo.read)
+    return load_annotated(data, kind, yolo)
 
 
 @source("voc", images=True, layout=layouts.voc, targets="boxes")
@@ -131,7 +131,7 @@ def voc(data: SourceKeys, kind: type[Task]) -> RawData:
     from edgekd.data.annotated import load_annotated
     from edgekd.tasks.detection.annotations import voc
 
-    return load_annotated(data, kind, voc.read)
+    return load_annotated(data, kind, voc)
 
 
 @source("mnist", "fashion_mnist", "cifar10", "cifar100", images=True)

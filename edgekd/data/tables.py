@@ -1,4 +1,4 @@
-"""Tables as samples: ``train.csv`` and ``test.csv``, whose last column or columns are targets."""
+"""Tables as samples: ``train.csv``, ``test.csv`` and, if given, ``val.csv``, whose last columns are targets."""
 
 import csv
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekd.arrayfiles import to_number
 from edgekd.data.arrays import from_arrays
-from edgekd.data.layouts import PARTS, TABLE, TARGET, table_folder, targets_of
+from edgekd.data.layouts import PARTS, TABLE, TARGET, table_folder, targets_of, validation_among
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.errors import DataError, first_line
 from edgekd.tasks.task import Task
@@ -17,19 +17,22 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def load_tables(data: SourceKeys, kind: type[Task]) -> RawData:
-    """Load ``train.csv`` and ``test.csv`` in the folder ``data.path``.
+    """Load ``train.csv``, ``test.csv`` and, if given, ``val.csv`` in the folder ``data.path``.
 
     Raises:
         DataError: a file is missing, is no table, or has other columns than the other one; the message names the line.
     """
     assert data.path is not None
-    columns = table_folder(data.path)
-    train, test = (_read(data.path / f"{part}.csv", columns) for part in PARTS)
+    stems = {part: part for part in PARTS}
+    if own := validation_among((path.stem for path in data.path.glob("*.csv")), data, data.path):
+        stems["validation"] = own
+    columns = table_folder(data.path, stems.values())
     targets = targets_of(columns)
     chosen = np.array([name in targets for name in columns])
     names = tuple(name.removeprefix(TARGET) for name in targets)
-    parts = [(rows[:, ~chosen], rows[:, chosen]) for rows in (train, test)]
-    return from_arrays(str(data.path), data, parts[0], parts[1], names, kind)
+    rows = {part: _read(data.path / f"{stem}.csv", columns) for part, stem in stems.items()}
+    parts = {part: (each[:, ~chosen], each[:, chosen]) for part, each in rows.items()}
+    return from_arrays(str(data.path), data, parts, names, kind)
 
 
 def _read(path: Path, columns: Sequence[str]) -> np.ndarray:

@@ -22,9 +22,9 @@ DAMAGE = (RuntimeError, AssertionError, ValueError, TypeError, KeyError, IndexEr
 def load_torchvision(data: SourceKeys) -> RawData:
     """Load the data set that ``data.source`` names from ``data.path``, or download it to there."""
     root = data.path or Path("data")
-    parts = [_part(data, root, train) for train in (True, False)]
-    pairs = [(np.asarray(part.data), np.asarray(part.targets)) for part in parts]
-    return from_arrays(data.source, data, pairs[0], pairs[1], tuple(parts[0].classes))
+    parts = {name: _part(data, root, train) for name, train in (("train", True), ("test", False))}
+    pairs = {name: (np.asarray(part.data), np.asarray(part.targets)) for name, part in parts.items()}
+    return from_arrays(data.source, data, pairs, tuple(parts["train"].classes))
 
 
 def _part(data: SourceKeys, root: Path, train: bool) -> Any:

@@ -84,6 +84,7 @@ def make_report(
             train=len(data.labelled_only().train),
             validation=len(data.validation),
             test=len(data.test),
+            validation_of=None if data.validation_of == "train" else data.validation_of,
             labels=str((exports[-1].folder / LABELS).relative_to(folder)),
         ),
         budget=schema.BudgetRecord.of(check(recipe.budget.promises, student, teacher, data.task.metrics, folder)),

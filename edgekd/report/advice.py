@@ -263,7 +263,7 @@ class _Advisor:
             return
         unseen = metric.scale * noise(metric, data.validation, value, value, _no_evidence)
         allowed = self.costs.final.lost - (self.costs.excess or 0.0)
-        if unseen <= allowed or data.validation >= data.train / 3:
+        if unseen <= allowed or data.validation >= data.train / 3 or data.validation_of:
             return
         change = Change(self.as_it_is.stages, {"data.validation": 0.25})
         effect = (

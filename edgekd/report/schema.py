@@ -220,6 +220,7 @@ class DataRecord(ReportPart):
     train: Count
     validation: Count
     test: Count
+    validation_of: Literal["test", "validation"] | None = None
     labels: str | None = None
 
 

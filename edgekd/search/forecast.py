@@ -189,7 +189,7 @@ class Forecast:
         return (
             f"{figures.n} validation and {tested} test samples cannot tell the bound from {goal.shown(room)} less: a "
             "student that is no better than that misses it by chance more often than once in ten times. More samples "
-            "help; data.validation is the share of the training samples that is held out"
+            "help; data.validation is the share of samples that is held out to choose by"
         )
 
     def training(self, action: TrainCandidate, log: StudyLog) -> float:

@@ -254,7 +254,7 @@ def test_targets_are_moved_when_images_are_resized():
     images = np.zeros((2, 4, 8), np.uint8)
     images[:, :, 4:] = 250
     data = Data(source="npz", path="a.npz", image_size=16, resize="letterbox")
-    found = from_arrays("a", data, (images, images // 250), (images, images // 250), kind=Masks)
+    found = from_arrays("a", data, dict.fromkeys(("train", "test"), (images, images // 250)), kind=Masks)
     masks, pixels = found.train.labels.numpy(), found.train.raw.numpy()[:, 0]
     assert masks.shape == (2, 16, 16) and masks.dtype == np.uint8
     assert (masks[:, :4] == 255).all() and (masks[:, 12:] == 255).all()

@@ -213,12 +213,12 @@ def test_class_folders_are_read_to_their_ends(root, capsys):
     (root / "train" / "stray.png").write_text("x")
     (root / "test" / "._00.png").write_text("x")
     (root / "val").mkdir()
-    data = load(root)
+    data = load(root, validation=0.1)
     assert len(data.train) + len(data.validation) == 20
     assert int((data.train.labels == 0).sum() + (data.validation.labels == 0).sum()) == 13
     assert len(data.test) == len(before.test) and data.fingerprint != before.fingerprint
     assert capsys.readouterr().err.splitlines() == [
-        f"{root}: left out: the folder val; validation samples are held out of train",
+        f"{root}: left out: val; validation samples are held out of train",
         f"{root}/train: left out: 1 file that is no images (.heic), 1 empty file, 1 image outside of the class folders",
     ]
 

@@ -58,8 +58,8 @@ TASK_NAMES = " or ".join(map(repr, TASKS))
         ),
         (
             "source: digits",
-            "source: digits, validation: 0.5",
-            "r.yaml:2: data.validation: expected a number above 0 and below 0.5, got 0.5",
+            "source: digits, validation: 0.6",
+            "r.yaml:2: data.validation: expected a number above 0 and of at most 0.5, got 0.6",
         ),
         (
             "source: digits",

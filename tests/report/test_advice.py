@@ -233,6 +233,8 @@ def test_few_validation_samples_are_named():
     found = steps({"accuracy_drop": 1.5}, figures, stages, data=data)
     assert found.advice[2].settings == ("data.validation=0.25",) or "data.validation=0.25" in str(found.advice)
     assert "100 validation samples, which show differences above 8.5 points; the budget allows 1.5 points" in str(found)
+    given = steps({"accuracy_drop": 1.5}, figures, stages, data={**data, "validation_of": "validation"})
+    assert "validation samples" not in str(given)
 
 
 def test_an_option_at_its_limit_is_no_advice():

@@ -23,9 +23,10 @@ NAMED = ("images", "categories")
 LARGEST = 1 << 31
 # COCO's own training images have some fifty million, most of them corners of polygons.
 MOST_ITEMS = 200_000_000
-PARTS = {"train": ("train",), "test": ("test", "val")}
+VALIDATION = ("val", "valid", "validation")
+PARTS = {"train": ("train",), "test": ("test", *VALIDATION), "validation": VALIDATION}
 # A part as a word of its own: train2017, but not trains.
-PART = re.compile(r"(?<![a-z])(train|test|val)(?![a-z])")
+PART = re.compile(r"(?<![a-z])(train|test|val|valid|validation)(?![a-z])")
 BOXES = "instances_"
 # How others of COCO's own files begin; those of test images list them without their objects.
 UNANNOTATED = "image_info_"
@@ -190,8 +191,7 @@ def find_file(root: Path, part: str) -> Path:
         DataError: there is none, or there are several.
     """
     for name in PARTS[part]:
-        own = [root / f"{name}.json", root / name / "_annotations.coco.json"]
-        found = [*(path for path in own if path.is_file()), *_listed(root, name)]
+        found = _found(root, name)
         if len(found) > 1:
             raise DataError(
                 f"{root} has several files with annotations of {part} images: {', '.join(map(str, found))}; leave one "
@@ -200,6 +200,16 @@ def find_file(root: Path, part: str) -> Path:
         if found:
             return found[0]
     raise DataError(f"{root} has no annotations of {part} images; {LAYOUT}")
+
+
+def has_validation(root: Path) -> bool:
+    """Return whether there are annotations of validation images next to those of test images."""
+    return any(path != find_file(root, "test") for name in VALIDATION for path in _found(root, name))
+
+
+def _found(root: Path, name: str) -> list[Path]:
+    own = [root / f"{name}.json", root / name / "_annotations.coco.json"]
+    return [*(path for path in own if path.is_file()), *_listed(root, name)]
 
 
 def _listed(root: Path, name: str) -> list[Path]:

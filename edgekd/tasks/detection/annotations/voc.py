@@ -28,7 +28,8 @@ from edgekd.tasks.detection.annotations import (
 
 logger = get_logger(__name__)
 
-PARTS = {"train": ("train", "trainval"), "test": ("test", "val")}
+VALIDATION = ("val", "valid", "validation")
+PARTS = {"train": ("train", "trainval"), "test": ("test", *VALIDATION), "validation": VALIDATION}
 DEPTH = 32
 LAYOUT = "expected train/*.xml and test/*.xml next to their images, or Annotations, JPEGImages and ImageSets/Main"
 
@@ -155,13 +156,27 @@ def find_files(root: Path, part: str) -> list[Path]:
     Raises:
         DataError: there are none.
     """
-    for each in PARTS[part]:
-        if found := sorted((root / each).glob("*.xml")) or sorted((root / each / "Annotations").glob("*.xml")):
-            return found
-        listed = root / "ImageSets" / "Main" / f"{each}.txt"
-        if listed.is_file():
-            return _listed(root, listed)
-    raise DataError(f"{root} has no annotations of {part} images; {LAYOUT}")
+    found = next((found for each in PARTS[part] if (found := _found(root, each))), None)
+    if found is None:
+        raise DataError(f"{root} has no annotations of {part} images; {LAYOUT}")
+    return found
+
+
+def has_validation(root: Path) -> bool:
+    """Return whether there are annotations of validation images next to those of test images.
+
+    A list of them is passed over where training images are ``trainval``, which has them too.
+    """
+    training, tested = find_files(root, "train"), find_files(root, "test")
+    own = [found for each in VALIDATION if (found := _found(root, each))]
+    return any(found != tested and training != _found(root, "trainval") for found in own)
+
+
+def _found(root: Path, name: str) -> list[Path]:
+    if found := sorted((root / name).glob("*.xml")) or sorted((root / name / "Annotations").glob("*.xml")):
+        return found
+    listed = root / "ImageSets" / "Main" / f"{name}.txt"
+    return _listed(root, listed) if listed.is_file() else []
 
 
 def _listed(root: Path, listed: Path) -> list[Path]:

@@ -32,7 +32,8 @@ from edgekd.tasks.detection.annotations import (
 
 logger = get_logger(__name__)
 
-PARTS = {"train": ("train",), "test": ("test", "val", "valid")}
+VALIDATION = ("val", "valid", "validation")
+PARTS = {"train": ("train",), "test": ("test", *VALIDATION), "validation": VALIDATION}
 CLASSES, SHOWN = "classes.txt", 4
 NAMED_IN = ("data.yaml", "data.yml", "dataset.yaml", CLASSES)
 LAYOUT = "expected images/train, labels/train, images/test (or val), labels/test, and data.yaml or classes.txt"
@@ -69,12 +70,20 @@ def find_folders(root: Path, part: str) -> tuple[Path, Path]:
     Raises:
         DataError: there are no such images.
     """
-    folders = [pair for each in PARTS[part] for pair in ((root / "images" / each, root / "labels" / each),
-               (root / each / "images", root / each / "labels"))]  # fmt: skip
-    found = next((pair for pair in folders if pair[0].is_dir()), None)
+    found = next((pair for each in PARTS[part] for pair in _folders(root, each)), None)
     if found is None:
         raise DataError(f"{root} has no images of {part}; {LAYOUT}")
     return found
+
+
+def has_validation(root: Path) -> bool:
+    """Return whether there is a folder of validation images next to that of test images."""
+    return any(pair != find_folders(root, "test") for each in VALIDATION for pair in _folders(root, each))
+
+
+def _folders(root: Path, name: str) -> list[tuple[Path, Path]]:
+    both = [(root / "images" / name, root / "labels" / name), (root / name / "images", root / name / "labels")]
+    return [pair for pair in both if pair[0].is_dir()]
 
 
 def _log_strays(labels: Path, images: Sequence[str]) -> None:
