@@ -86,7 +86,11 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 def brief_measurements(patch: pytest.MonkeyPatch, profiles: bool = False) -> None:
     """Figures that are there and mean nothing; ``profiles`` for layers too, which take seconds."""
+    from edgekd.bench import quiet_moment
     from edgekd.pipeline import measure
+
+    brief_warm_up(patch)
+    patch.setattr(quiet_moment, "PATIENCE_S", 0)
 
     patch.setattr(measure, "SECONDS", 0.1)
     patch.setattr(measure, "LAUNCHES", 2)
@@ -96,6 +100,11 @@ def brief_measurements(patch: pytest.MonkeyPatch, profiles: bool = False) -> Non
         patch.setattr(f"edgekd.pipeline.{module}.Plan", partial(Plan, warmup_s=0.02))
     if not profiles:
         patch.setattr(measure, "ends", lambda labels: [])
+
+
+def brief_warm_up(patch: pytest.MonkeyPatch) -> None:
+    """Of engines: the double of trtexec sleeps as long as the real one would warm up."""
+    patch.setattr("edgekd.runtimes.tensorrt.trtexec.command.WARMUP_MS", 50)
 
 
 def fixed_times(patch: pytest.MonkeyPatch) -> None:

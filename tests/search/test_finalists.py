@@ -21,6 +21,7 @@ from tests.devices.fake_jetson import FakeJetson
 from tests.devices.server import Server
 from tests.needs import needs
 from tests.recipe.conftest import SMALL
+from tests.toy import brief_warm_up
 
 
 def test_the_faster_of_two_forms_that_has_a_valid_time_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +81,7 @@ def test_a_board_s_energy_is_that_of_an_inference_over_the_teacher_s(
     monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
     monkeypatch.setattr(finalists, "LAUNCHES", 2)
     monkeypatch.setattr(finalists, "when_quiet", lambda measure, plan: measure(plan))
+    brief_warm_up(monkeypatch)
     jetson = FakeJetson(tmp_path / "jetson")
     server = Server(tmp_path, path=jetson.path).start()
     try:

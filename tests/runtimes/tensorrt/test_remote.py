@@ -31,8 +31,14 @@ from tests.devices.fake_jetson import MW, FakeJetson
 from tests.devices.fake_trtexec import MS_PER_KB, NOISE, query
 from tests.devices.server import Server
 from tests.needs import needs
+from tests.toy import brief_warm_up
 
 pytestmark = needs("sshd", "ssh")
+
+
+@pytest.fixture(autouse=True)
+def no_long_warm_up(monkeypatch) -> None:
+    brief_warm_up(monkeypatch)
 
 
 @pytest.fixture
