@@ -1,13 +1,22 @@
 """Placement in the real runtime, on this machine's clock."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgekd.bench.plan import Plan
 from edgekd.errors import ExportError
 from edgekd.export import deploy
-from edgekd.quantize.placement import Bounds, MetricBound, PlacementResult, choose_untimed, search_placement
+from edgekd.quantize.placement import (
+    Bounds,
+    MetricBound,
+    PlacementResult,
+    choose_untimed,
+    search,
+    search_placement,
+)
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.metric import Correct
 from edgekd.user_cache import cache_folder
@@ -32,7 +41,10 @@ def model():
 
 @pytest.fixture(scope="module")
 def placed(model) -> PlacementResult:
-    return search_placement(model, TARGET, seconds=SECONDS)
+    with pytest.MonkeyPatch.context() as patch:
+        # An inference takes microseconds, and beside other tests no warm-up ever comes to rest.
+        patch.setattr(search, "Plan", partial(Plan, warmup_s=0.02))
+        return search_placement(model, TARGET, seconds=SECONDS)
 
 
 def test_what_is_chosen_is_not_slower_than_float(placed, model):
