@@ -1,7 +1,5 @@
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,25 +15,9 @@ from edgekd.cli.workloads import bundled, onnx_file, parse_shape, size_bytes, wa
 from edgekd.errors import MeasurementError
 from edgekd.runtime import RUNTIMES
 from tests.bench.conftest import write_model
+from tests.cli.conftest import edgekd as edgekd
 from tests.lint.graphs import Net
 from tests.test_external import with_weights_outside
-
-COMMAND = """
-import typer
-from edgekd.cli.bench import bench
-from edgekd.errors import EdgekdError
-from edgekd.log import show_logs
-show_logs()
-try:
-    typer.run(bench)
-except EdgekdError as error:
-    raise SystemExit(f"error: {error}")
-"""
-
-
-def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def bundle(folder: Path, manifest: object, model: bytes = b"") -> Path:
@@ -45,11 +27,13 @@ def bundle(folder: Path, manifest: object, model: bytes = b"") -> Path:
     return folder
 
 
-def test_json_document_of_a_bundle_against_a_file(light, heavy, tmp_path):
+def test_json_document_of_a_bundle_against_a_file(edgekd, light, heavy, tmp_path):
     packed = bundle(tmp_path / "packed", {"model": "student.onnx"}, light.read_bytes())
-    done = run(packed, "--against", heavy, "--seconds", 0.1, "--max-seconds", 0.1, "--launches", 2, "--json", "-")
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
+    done = edgekd(
+        "bench", packed, "--against", heavy, "--seconds", 0.1, "--max-seconds", 0.1, "--launches", 2, "--json", "-"
+    )
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
     reference, student = document["models"]
     assert (document["reference"], reference["model"], student["model"]) == (
         str(heavy),
@@ -62,21 +46,21 @@ def test_json_document_of_a_bundle_against_a_file(light, heavy, tmp_path):
     assert student["peak_rss_bytes"] > student["baseline_rss_bytes"]
     assert document["environment"]["packages"]["onnxruntime"]
     codes = {warning["code"] for row in document["models"] for warning in row["warnings"]}
-    assert all(f"[{code}]" in done.stderr for code in codes)
+    assert all(f"[{code}]" in done.err for code in codes)
     assert {"ratio"} == set(student["latency_vs_reference"]), "two launches have no interval"
 
 
-def test_table_and_file(light, tmp_path):
+def test_table_and_file(edgekd, light, tmp_path):
     figures = tmp_path / "figures.json"
     quick = ("--seconds", 0.1, "--max-seconds", 0.1, "--launches", 1)
-    done = run(light, *quick, "--batch", 1, "--batch", 4, "--json", figures)
-    assert done.returncode == 0, done.stderr
-    assert "p50" in done.stdout
-    assert "light.onnx" in done.stdout.replace("\n", "")
+    done = edgekd("bench", light, *quick, "--batch", 1, "--batch", 4, "--json", figures)
+    assert done.code == 0, done.err
+    assert "p50" in done.out
+    assert "light.onnx" in done.out.replace("\n", "")
     document = json.loads(figures.read_text())
     assert document["schema_version"] == 2
     assert [row["batch"] for row in document["models"]] == [1, 4]
-    assert "1 thread, batch 4" in done.stdout
+    assert "1 thread, batch 4" in done.out
 
 
 def test_a_latency_and_a_cost_that_differ_have_two_names():
@@ -97,10 +81,10 @@ def test_a_latency_and_a_cost_that_differ_have_two_names():
     assert "cost" in busy and "1.25" in busy and "without the time" in busy
 
 
-def test_missing_file_is_one_line():
-    done = run("none.onnx")
-    assert done.returncode == 1
-    assert done.stderr == "error: no such file: none.onnx; give .onnx files or bundle folders\n"
+def test_missing_file_is_one_line(edgekd):
+    done = edgekd("bench", "none.onnx")
+    assert done.code == 1
+    assert done.err == "error: no such file: none.onnx; give .onnx files or bundle folders\n"
 
 
 def test_other_files_are_refused(tmp_path):
@@ -219,13 +203,13 @@ def test_reference_is_measured_once_unless_it_is_alone():
         (["--seconds", 2, "--max-seconds", 1], "--max-seconds 1 is less than --seconds 2"),
     ],
 )
-def test_mistakes_are_one_line(light, arguments, message):
-    done = run(light, *arguments)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: ")
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_mistakes_are_one_line(edgekd, light, arguments, message):
+    done = edgekd("bench", light, *arguments)
+    assert done.code == 1
+    assert done.out == ""
+    assert done.err.startswith("error: ")
+    assert message in done.err
+    assert done.err.count("\n") == 1
 
 
 def test_shapes():
