@@ -4,7 +4,8 @@ import ast
 import copy
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def _exported(network: nn.Module, signature: Signature, opset: int) -> ModelProt
     single = signature.is_single
     try:
         # The exporter prints to standard output, which belongs to results.
-        with quiet():
+        with quiet(), operators_looked_up_once():
             program = torch.onnx.export(
                 network,
                 signature.example(),
@@ -245,3 +246,23 @@ def cache_operator_table() -> None:
         return table
 
     ONNXRegistry.from_torchlib = classmethod(from_torchlib)  # type: ignore[assignment]
+
+
+@contextmanager
+def operators_looked_up_once() -> Iterator[None]:
+    """Let PyTorch look up its composite operators once in an export.
+
+    It does so sixty times, a sixth of an export's time. The next export looks again, as a library may have added some.
+    """
+    try:
+        from torch._export import utils
+
+        look_up = utils._materialize_cpp_cia_ops
+    except (ImportError, AttributeError):  # a PyTorch that has no such function
+        yield
+        return
+    utils._materialize_cpp_cia_ops = cache(look_up)
+    try:
+        yield
+    finally:
+        utils._materialize_cpp_cia_ops = look_up
