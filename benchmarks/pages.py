@@ -13,6 +13,7 @@ from pathlib import Path
 
 import distill_tables
 import factorize_tables
+import fit_tables
 import gate_tables
 import harness_tables
 import tables
@@ -24,7 +25,7 @@ RESULTS = ROOT / "benchmarks/results"
 PAGES = (
     *("docs/quantization.md", "docs/pruning.md", "docs/distillation.md", "docs/ci.md"),
     *("docs/factorization.md", "docs/tasks.md", "docs/benchmarking.md", "docs/runs.md"),
-    "docs/openvino.md",
+    *("docs/openvino.md", "docs/fit.md"),
 )
 TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "speed": ("quantize_peers", tables.speed),
@@ -43,6 +44,7 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "task_chains": ("tasks", task_tables.chains),
     "task_teacher": ("tasks", task_tables.taught),
     "task_peers": ("tasks", task_tables.beside_peers),
+    "searched": ("fit", fit_tables.searched),
     "trusted": ("harness/self_comparison", harness_tables.trusted),
 }
 

@@ -34,6 +34,16 @@ def said(page: str) -> str:
     return " ".join((ROOT / f"docs/{page}.md").read_text().split())
 
 
+def test_figures_on_the_search_are_the_recorded_ones(pages):
+    figures, page = pages.recorded("fit"), said("fit")
+    fewer = figures["times_fewer_epochs"]
+    low, high = fewer["ci95"]
+    assert f"TPE trains {fewer['ratio']:.2f} times as many epochs ({low:.2f}–{high:.2f})" in page
+    assert f"one grid of {sum(figures['steps'].values())} students" in page
+    assert f"The winner alone takes {figures['searches']['by hand']['epochs']:.0f} epochs" in page
+    assert (len(figures["budgets"]), len(figures["seeds"])) == (5, 10)
+
+
 def test_figures_on_pruning_are_the_recorded_ones(pages):
     gain, networks = pages.recorded("prune_pareto")["taught_over_plain"], pages.recorded("prune_zoo")["rows"]
     page = said("pruning")
