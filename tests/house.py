@@ -1,4 +1,4 @@
-"""The rooms of the house by their floors; ``python -m tests.house`` writes ``docs/map.md`` from them."""
+"""The packages of the code by their layers; ``python -m tests.house`` writes ``docs/map.md`` from them."""
 
 import ast
 import re
@@ -16,10 +16,11 @@ MODULE = re.compile(r"edgekd(\.\w+)+")
 ON_DEMAND = re.compile(r"edgekd\.(runtimes\.(pytorch|tensorrt)\.(session|profile)|tasks\.\w+\.train)\b")
 TORCH = ("torch", "torchvision", "torchao", "torch_pruning", "lightning", "lightning_fabric", "timm")
 HEAD = """\
-# The house
+# Map of the code
 
-A room imports rooms of lower floors alone, never of its own. Rooms with a star reach PyTorch neither directly nor
-through others. `tests/test_house.py` holds the code to both. Each link is the file to open first.
+The packages of `edgekd` by layer, highest first, with the file to open first; single modules come last in a layer. Each
+imports only from lower layers, never from its own. Those with a star reach PyTorch neither directly nor through others.
+`tests/test_house.py` holds the code to both.
 """
 
 
@@ -349,17 +350,17 @@ def modules(room: Room) -> list[str]:
 def page() -> str:
     parts = [HEAD]
     for number, rooms in sorted(enumerate(FLOORS, 1), reverse=True):
-        lines = [
-            f"- {link(room)}{'' if room.torch else '*'}: {room.sentence}"
-            for room in sorted(rooms, key=lambda each: each.name)
-        ]
-        parts.append(f"## Floor {number}\n\n" + "\n".join(lines) + "\n")
+        ordered = sorted(rooms, key=lambda each: each.name)
+        lines = [f"- {link(room)}: {room.sentence}" for room in ordered if room.first]
+        modules = [link(room) for room in ordered if not room.first]
+        lines += [f"- {', '.join(modules)}"] if modules else []
+        parts.append(f"## Layer {number}\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
 def link(room: Room) -> str:
     file = f"edgekd/{room.name}/{room.first}" if room.first else f"edgekd/{room.name}.py"
-    return f"[`{room.name}`](../{file})"
+    return f"[`{room.name}`](../{file}){'' if room.torch else '*'}"
 
 
 if __name__ == "__main__":
