@@ -1,4 +1,4 @@
-"""``edgekd bench``: the latency of models, side by side, on this machine or on a device."""
+"""``edgekd bench``: the latency of models in turns, on this machine or on a device."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -29,11 +29,11 @@ def bench(
         ),
     ],
     against: Annotated[
-        str | None, typer.Option(help="The model that ratios are taken to; without it the first one.")
+        str | None, typer.Option(help="The model that others are compared with; without it the first one.")
     ] = None,
     runtime: Annotated[
         list[str] | None,
-        typer.Option(help=f"{runtime_names()}; repeat to compare runtimes. Without it what the file is for."),
+        typer.Option(help=f"{runtime_names()}; repeatable. Without it the runtime that the file is for."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or a registered device (edgekd devices list).")] = "cpu",
     threads: Annotated[
@@ -58,10 +58,14 @@ def bench(
         str | None,
         typer.Option(help="float32, bfloat16 or, in PyTorch alone, float16; for PyTorch and OpenVINO."),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each model.")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of timing for each model.")] = 3.0,
     max_seconds: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Time for each model while its result is not clear.", show_default="4 x seconds"),
+        typer.Option(
+            min=0.1,
+            help="The most seconds for each model, while its interval is still too wide.",
+            show_default="4 x seconds",
+        ),
     ] = None,
     launches: Annotated[
         int,
@@ -69,11 +73,15 @@ def bench(
             "--launches",
             "--sittings",
             min=1,
-            help="Processes in which each model is loaded anew, at least; a ratio's interval needs 6.",
+            help="The least number of processes, in each of which every model is loaded; a ratio's interval needs 6.",
         ),
     ] = 8,
     decide: Annotated[
-        float, typer.Option(min=1e-6, help="The ratio in question (its time over the reference's): goes on around it.")
+        float,
+        typer.Option(
+            min=1e-6,
+            help="The ratio in question (time over the reference's): timing goes on until the interval excludes it.",
+        ),
     ] = 1.0,
     timeout: Annotated[
         float | None, typer.Option(min=0.001, help="Time limit in seconds for each table, loading included.")
@@ -81,7 +89,8 @@ def bench(
     lock_clocks: Annotated[
         bool,
         typer.Option(
-            "--lock-clocks", help="On a Jetson, its clocks at the top of the power mode meanwhile, and back afterwards."
+            "--lock-clocks",
+            help="Set a Jetson's clocks to the power mode's maximum while it is timed, and back afterwards.",
         ),
     ] = False,
     json_file: Annotated[

@@ -97,7 +97,7 @@ COLUMNS = (
     Column("p95", lambda model: significant(model.times.latency_ms.p95)),
     Column("p99", lambda model: significant(model.times.latency_ms.p99)),
     Column(COST, cost),
-    Column("times as fast", verdict),
+    Column("times faster", verdict),
     Column("images/s", per_second),
     Column("energy", energy),
     Column("first", lambda model: significant(model.times.first_ms)),
@@ -110,7 +110,7 @@ COLUMNS = (
 
 # A terminal that cannot hold all columns shows these figures whole; --json has the others.
 NARROW = 130
-SHOWN_WHEN_NARROW = ("p50", "p99", COST, "times as fast", "energy", "copies in, out")
+SHOWN_WHEN_NARROW = ("p50", "p99", COST, "times faster", "energy", "copies in, out")
 
 
 def warnings(models: Sequence[TimedModel]) -> dict[str, str]:
@@ -151,7 +151,7 @@ def table(models: Sequence[TimedModel], cpu: str, reference: str | None, width: 
     for model in models:
         marked = model.name + ("" if model.times.valid else " (!)")
         shown.add_row(rich(marked), *(column.cell(model) for column in columns))
-    notes = [f"times as fast as {reference}; in brackets 95 % intervals"] if len(models) > 1 else []
+    notes = [f"times faster than {reference}; in brackets 95 % intervals"] if len(models) > 1 else []
     notes += [COST_SENTENCE] if shows_costs(models) else []
     sizes = dict.fromkeys(text for model in models for text in open_sizes(model.workload.sizes))
     shown.caption = rich("; ".join([*notes, *([f"with {', '.join(sizes)} (--size)"] if sizes else [])])) or None

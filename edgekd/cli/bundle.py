@@ -51,7 +51,7 @@ def pack(
     decoded_output: Annotated[
         bool,
         typer.Option(
-            "--decoded-output", help="Add a file that suppresses boxes, classifies pixels or finds points itself."
+            "--decoded-output", help="Add a file with post-processing: suppressed boxes, classes of pixels, or points."
         ),
     ] = False,
     images: Annotated[
@@ -103,7 +103,7 @@ def verify(
         bool,
         typer.Option(
             "--self-test",
-            help="Also compare labels, Triton's copy and network with the manifest, and run the golden input.",
+            help="Also compare labels, Triton's copy and the network with the manifest, and run the golden samples.",
         ),
     ] = False,
     as_json: AsJson = False,

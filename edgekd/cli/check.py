@@ -21,7 +21,7 @@ NOT_MET = 2
 SUMMARY = "GITHUB_STEP_SUMMARY"
 
 baseline_app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="The run that later ones are compared with."
+    no_args_is_help=True, add_completion=False, help="Choose the run that later ones are compared with."
 )
 
 
@@ -75,7 +75,8 @@ def promote(
 ) -> None:
     """Make a run the baseline: the metrics of its deployed network, and what it predicted for each test sample.
 
-    Where samples are right or wrong that is one bit each; else a file in <baseline>-files, to be committed too.
+    Of accuracy that is a bit for each sample, in the baseline itself; of other metrics it is a file in
+    <baseline>-files, to be committed too.
 
     With --files its ONNX files go to <baseline>-files: 'edgekd run --beside' times a later network in turns with
     them, which detects a slower one on a busy machine too.

@@ -26,8 +26,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 @app.command()
 def add(
     name: Name,
-    ssh: Annotated[str, typer.Option(metavar="[USER@]HOST[:PORT]", help="As ssh takes it, or an alias of yours.")],
-    python: Annotated[str, typer.Option(help="Its Python, 3.8 or newer.")] = "python3",
+    ssh: Annotated[str, typer.Option(metavar="[USER@]HOST[:PORT]", help="Its address, or an alias of ~/.ssh/config.")],
+    python: Annotated[str, typer.Option(help="Python on the device, 3.8 or newer.")] = "python3",
     power_mode: Annotated[
         str | None, typer.Option(help="The nvpmodel mode to measure in; it is checked, not set.")
     ] = None,

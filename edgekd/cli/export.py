@@ -18,10 +18,10 @@ def export(
     source: Annotated[Path, typer.Argument(metavar="RUN|STAGE", help="A run folder, or a stage's under its stages/.")],
     target: Annotated[
         list[str],
-        typer.Option(help=f"{target_names()}; give it once for each."),
+        typer.Option(help=f"{target_names()}; repeatable."),
     ],
     out: Annotated[Path, typer.Option(help="The folder to write to, with a folder for each target.")] = Path("export"),
-    threads: Annotated[int, typer.Option(min=1, help="Threads with which placement is measured.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for measuring which layers are faster in int8.")] = 1,
     capability: Annotated[
         str | None, typer.Option(help="Build TensorRT's engine ahead of time for this GPU, such as SM89.")
     ] = None,

@@ -16,13 +16,21 @@ BUDGET_NOT_MET = 2
 
 
 def fit(
-    recipe: Annotated[Path, typer.Argument(help="The recipe's YAML file; its fields may be open.", show_default=False)],
+    recipe: Annotated[
+        Path,
+        typer.Argument(
+            help="The recipe's YAML file; student and stages may be left out or have open fields.", show_default=False
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="The search's folder; fits/<name> if left out.", show_default=False)
     ] = None,
     hours: Annotated[
         float | None,
-        typer.Option(help="The time that may be spent, all starts together; more goes on.", show_default=False),
+        typer.Option(
+            help="Hours to spend, all starts together; started again with more hours, the search goes on.",
+            show_default=False,
+        ),
     ] = None,
     address: Annotated[
         str | None,

@@ -27,7 +27,7 @@ def lint(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file, or a bundle.")],
     target: Annotated[
         str,
-        typer.Option(help=f"Where it is to run: {target_names()}."),
+        typer.Option(help=f"Where the file will run: {target_names()}."),
     ],
     min_coverage: Annotated[
         float,
@@ -42,10 +42,11 @@ def lint(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
     confirm: Annotated[
-        bool, typer.Option("--confirm/--no-confirm", help="Ask the runtime itself too, where it is installed.")
+        bool,
+        typer.Option("--confirm/--no-confirm", help="Check the rules against the runtime itself, if it is installed."),
     ] = True,
 ) -> int:
-    """Say of each layer whether it will run in int8, which rule decides, and what to change."""
+    """Tell for each layer whether it will run in int8, which rule decides, and what to change."""
     from edgekd.cli.interrupt import leave_on_signal
     from edgekd.cli.workloads import parse_sizes
     from edgekd.lint import lint as lint_model

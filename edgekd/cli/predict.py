@@ -36,7 +36,7 @@ def predict(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="The score from which on a box counts; the bundle's when left out.", show_default=False),
+        typer.Option(help="The least score of a box that counts; the bundle's when left out.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one line of CSV for each sample.")] = False,
@@ -44,7 +44,7 @@ def predict(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="COCO's annotations of the images: print results with their ids, of all boxes, for pycocotools.",
+            help="COCO's annotations of the images: print all boxes with their ids, for pycocotools.",
             show_default=False,
         ),
     ] = None,
@@ -57,7 +57,7 @@ def predict(
         typer.Option(help="Folder for copies of the images with boxes, masks or points on them; made if missing."),
     ] = None,
 ) -> int:
-    """Predict files with a bundle, after verifying it. A file that cannot be read is named; the code is 1 then."""
+    """Predict files with a bundle, after verifying it. Unreadable files are named, and the exit code is then 1."""
     from edgekd.bundle.inputs import files_in
     from edgekd.bundle.predict import Predictor
     from edgekd.progress import track

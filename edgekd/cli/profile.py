@@ -52,7 +52,9 @@ def profile(
             metavar="MODEL", help="An ONNX file, a bundle, or for PyTorch a run's stage folder or path.py:function."
         ),
     ],
-    runtime: Annotated[str | None, typer.Option(help=f"{runtime_names()}. Without it what the file is for.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help=f"{runtime_names()}. Without it the runtime that the file is for.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime, pinned to as many CPUs.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Images in one inference, where the file leaves it open.")] = 1,
     shape: Annotated[
@@ -62,8 +64,10 @@ def profile(
         list[str] | None,
         typer.Option(metavar="NAME=N", help="Size of an open dimension; else that of the signature, or 1. Repeatable."),
     ] = None,
-    runs: Annotated[int, typer.Option(help="Inferences that each layer's median is taken of.")] = 50,
-    top: Annotated[int, typer.Option(min=1, help="Layers in the table, those with the most to win.")] = 15,
+    runs: Annotated[int, typer.Option(help="Inferences, of which each layer's time is the median.")] = 50,
+    top: Annotated[
+        int, typer.Option(min=1, help="Layers in the table, those furthest above the machine's limit.")
+    ] = 15,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The roofline as a picture, .png or .svg.")
     ] = None,
@@ -73,7 +77,9 @@ def profile(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="All data as JSON; - for standard output.")
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Measure what this machine can do again.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure again how fast this machine computes and moves data.")
+    ] = False,
 ) -> None:
     """Time each layer of a model and compare it with what this machine can compute and move at best."""
     from edgekd.bench.profile.profiler import machine_roofs, profile_against_roofline

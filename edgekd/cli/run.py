@@ -34,7 +34,7 @@ def run(
     beside: Annotated[
         Path | None,
         typer.Option(
-            help="A baseline that was promoted with --files: the result is timed in turns with its file, for the gate.",
+            help="A baseline promoted with --files: the result is timed in turns with its file, for 'edgekd check'.",
             show_default=False,
         ),
     ] = None,

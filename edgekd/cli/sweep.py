@@ -12,7 +12,7 @@ def sweep(
     recipe: Annotated[Path, typer.Argument(help="The recipe's YAML file.", show_default=False)],
     grid: Annotated[
         list[str],
-        typer.Option("--grid", help="Values of a setting: stages.prune.macs=0.3,0.5,0.7.", metavar="K=V,V"),
+        typer.Option("--grid", help="Values of a setting: stages.prune.macs=0.3,0.5,0.7. Repeatable.", metavar="K=V,V"),
     ] = [],  # noqa: B006  (typer's way)
     out: Annotated[
         Path | None, typer.Option(help="The sweep's folder; sweeps/<name> if left out.", show_default=False)
