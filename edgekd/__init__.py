@@ -1,6 +1,6 @@
 """edgekd: distil, prune and quantise a network for the device it must run on.
 
-The pieces of the command, for one's own loop; each room is imported when it is first used::
+Every part works alone, in a loop of your own; each package is imported when it is first used::
 
     import edgekd
 

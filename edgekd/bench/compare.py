@@ -43,9 +43,10 @@ def sample(
     min_runs: int = 30,
     max_runs: int = 100_000,
 ) -> Nanoseconds:
-    """Return the nanoseconds of each call after a warm-up: ``seconds`` of calls, but ``min_runs`` to ``max_runs``.
+    """Return the nanoseconds (calls,) of each call after a warm-up.
 
-    No other process of edgekd on this machine times or trains meanwhile: it waits for those that do.
+    Calls go on for ``seconds``, but there are at least ``min_runs`` and at most ``max_runs``. No other process of edgekd
+    on this machine times or trains meanwhile: it waits for those that do.
     """
     with timing():
         warm_up(call, warmup_s, warmup_runs)
@@ -60,11 +61,19 @@ def interleave(
     seed: int = 0,
     warmup_s: float = 0.5,
 ) -> dict[str, list[TimedBlock]]:
-    """Return blocks of each candidate's calls in this process, one per round.
+    """Time ``callables`` in turns in this process, and return each one's blocks of calls, one per round.
 
-    ``seconds`` is the time for each candidate. It is exceeded for the sake of 30 rounds, four times at most.
-    Without ``block_runs`` a block holds as many runs as take about 10 ms. As in :func:`sample`, no other process of
-    edgekd times or trains meanwhile.
+    As in :func:`sample`, no other process of edgekd times or trains meanwhile.
+
+    Args:
+        callables: what is timed, by name; called without arguments.
+        seconds: time for each of them, above 0; up to four times as long where 30 rounds need it.
+        block_runs: calls in a block; as many as take about 10 ms if left out.
+        seed: of the order in each round.
+        warmup_s: seconds of calls before the first round.
+
+    Raises:
+        MeasurementError: there is nothing to time.
     """
     if not callables or seconds <= 0:
         raise MeasurementError("nothing to time: give at least one candidate and more than 0 seconds")

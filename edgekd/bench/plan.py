@@ -17,10 +17,24 @@ from edgekd.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SEED
 class Plan:
     """Workloads timed in turns, for ``seconds`` each and for longer while the results are unclear.
 
-    Every one of the ``launches`` loads each workload anew, in a process of its own. More launches follow until each
-    workload had ``max_seconds``, as long as one of these holds: the 95 % interval of a median is wider than ``width``
-    of it, or that of a ratio to ``reference`` contains ``question`` and reaches beyond ``resolution`` from it. With
-    ``power`` that of each workload is read too, where there is a sensor, for some seconds more.
+    More launches follow until each workload had ``max_seconds``, as long as one of these holds: the 95 % interval of a
+    median is wider than ``width`` of it, or that of a ratio to ``reference`` contains ``question`` and reaches beyond
+    ``resolution`` from it.
+
+    Attributes:
+        workloads: what is timed, by name.
+        reference: the name of the workload that ratios are taken to; without it there are no ratios.
+        threads, batch: of each session, at least 1.
+        seconds, max_seconds: above 0, for each workload; four times ``seconds`` if the second is left out.
+        launches: processes at the least, each of which loads every workload; a ratio's interval needs 6.
+        width: widest interval of a median, as a share of it, above 0.
+        question: the ratio that the result is to be told from, above 0, such as a budget's; 1 asks which is faster.
+        resolution: as a share of ``question``, above 0.
+        warmup_s: seconds, at least 0.
+        power: read the power of each workload too, where there is a sensor, for some seconds more.
+
+    Raises:
+        MeasurementError: a number is out of range, there is no workload, or the reference is none of them.
     """
 
     workloads: Mapping[str, Workload]

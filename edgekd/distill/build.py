@@ -28,7 +28,15 @@ Pairs = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class LossSpec:
-    """A loss to build; without ``weight`` it has the method's default, without ``pairs`` the layers are found."""
+    """A loss to build.
+
+    Attributes:
+        method: an entry of ``LOSSES``.
+        weight: at least 0, or a schedule; the method's default if left out.
+        options: arguments of the loss by name, such as ``{"beta": 2.0}``.
+        standardize: compare logits of mean 0 and deviation 1.
+        pairs: paths of (student, teacher) layers that a loss of features compares; found if left out.
+    """
 
     method: str
     weight: float | Schedule | None = None

@@ -65,7 +65,14 @@ class TaskLoss(Objective):
 
 
 class CrossEntropy(TaskLoss):
-    """The loss against classes alone, in somebody's own loop."""
+    """Cross-entropy with classes alone, for a training loop of your own.
+
+    Args:
+        label_smoothing: share of each label spread over all classes, in [0, 1).
+
+    Raises:
+        TrainingError: ``label_smoothing`` is out of range.
+    """
 
     def __init__(self, label_smoothing: float = 0.0):
         super().__init__(Classification(()), label_smoothing)
