@@ -43,10 +43,10 @@ def throughput(record: Record) -> str:
     def cells(name: str) -> list[str]:
         about, row = record["speed"][name], record["rows"].get(name)
         over = (
-            "{ratio:.2f} ({ci95[0]:.2f}–{ci95[1]:.2f})".format(**about["over"][TEXTBOOK]) if "over" in about else ABSENT
+            "{ratio:.2f}× ({ci95[0]:.2f}–{ci95[1]:.2f})".format(**about["over"][TEXTBOOK]) if "over" in about else ABSENT
         )
         accuracy = "{percent:.1f} ± {sd:.1f}".format(**row["accuracy"]) if row else ABSENT
         return [name, f"{about['images_per_second']:.0f}", over, accuracy]
 
-    heads = ["Loop", "images/s", f"over {TEXTBOOK}", "accuracy %"]
+    heads = ["Loop", "images/s", f"faster than {TEXTBOOK}", "accuracy %"]
     return markdown(heads, map(cells, record["speed"]))

@@ -33,7 +33,6 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "accuracy": ("quantize_accuracy", tables.accuracy),
     "orders": ("chain_order", tables.orders),
     "half_latency": ("prune_latency", tables.half_latency),
-    "pareto": ("prune_pareto", tables.pareto),
     "faster": ("prune_pareto", tables.faster),
     "importances": ("prune_importance", tables.importances),
     "labels": ("distill_unlabelled", distill_tables.labels),

@@ -79,12 +79,3 @@ def test_signing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = place / "parts" / "labels.txt"
     labels.write_bytes(bytes([labels.read_bytes()[0] ^ 1]) + labels.read_bytes()[1:])
     assert subprocess.run(shlex.split(lines[-1])).returncode != 0
-
-
-def test_the_page_names_every_option_of_pack() -> None:
-    from inspect import signature
-
-    from edgekd.cli.bundle import pack
-
-    options = {name.rstrip("_").replace("_", "-") for name in signature(pack).parameters} - {"run", "as-json"}
-    assert [option for option in sorted(options) if f"`--{option}" not in PAGE] == []

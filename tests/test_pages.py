@@ -49,7 +49,7 @@ def test_figures_on_pruning_are_the_recorded_ones(pages):
     page = said("pruning")
     assert f"A teacher adds {gain['points']:.2f} points " + "({:.2f} to {:.2f})".format(*gain["ci95"]) in page
     busy = [row["ratio"]["by latency"]["ratio"] for row in pages.recorded("prune_latency_busy")["rows"]]
-    assert f"Beside two busy processes they keep to {min(busy):.3f} to {max(busy):.3f}" in page
+    assert f"Pruned beside two busy processes, they take {min(busy):.3f} to {max(busy):.3f}" in page
     times = [row["ratio"] for row in networks if "ratio" in row]
     assert f"All {len(networks)} classification networks" in page and not any(row["error"] for row in networks)
     assert f"They take {min(times):.2f} to {max(times):.2f} of the unpruned networks' time" in page
@@ -105,7 +105,7 @@ def test_figures_on_latency_are_the_recorded_ones(pages):
 def test_figures_on_several_labels_are_the_recorded_ones(pages):
     teacher, *_, last = pages.recorded("multilabel")["rows"]
     shown = f"of {100 * last['map']:.1f} %, the teacher {100 * teacher['map']:.1f} %"
-    assert f"{shown}, and is {1 / last['latency_vs_teacher']['ratio']:.2f} times as fast" in said("tasks")
+    assert f"{shown}, and is {1 / last['latency_vs_teacher']['ratio']:.2f}× faster" in said("tasks")
 
 
 def test_figures_on_threads_are_the_recorded_ones(pages):

@@ -303,5 +303,3 @@ def test_the_page_shows_spaces(write: Write) -> None:
     assert open_space(write(whole)).base.name == "fit_digits"
     space = open_space(write(HEAD + part))
     assert [arm.name for arm in space.arms] == ["teacher", "resnet20", "small_cnn: width 8", "small_cnn: width 16"]
-    [python] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    exec(python.replace("recipes/fit_digits.yaml", str(ROOT / "recipes/fit_digits.yaml")), {})
