@@ -42,9 +42,8 @@ def labels(record: Record) -> str:
 def throughput(record: Record) -> str:
     def cells(name: str) -> list[str]:
         about, row = record["speed"][name], record["rows"].get(name)
-        over = (
-            "{ratio:.2f}× ({ci95[0]:.2f}–{ci95[1]:.2f})".format(**about["over"][TEXTBOOK]) if "over" in about else ABSENT
-        )
+        form = "{ratio:.2f}× ({ci95[0]:.2f}–{ci95[1]:.2f})"
+        over = form.format(**about["over"][TEXTBOOK]) if "over" in about else ABSENT
         accuracy = "{percent:.1f} ± {sd:.1f}".format(**row["accuracy"]) if row else ABSENT
         return [name, f"{about['images_per_second']:.0f}", over, accuracy]
 

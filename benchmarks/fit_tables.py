@@ -8,7 +8,7 @@ from edgekd.stats.proportion import wilson_interval
 NAMES = {
     "fit": "`edgekd fit`",
     "TPE": "Optuna's TPE, with constraints",
-    "TPE, by one standard error": "the same, one standard error within",
+    "TPE, by one standard error": "the same, within one standard error",
     "random": "random",
     "by hand": "a recipe written by hand",
     "whole grid": "all students trained",
@@ -25,5 +25,5 @@ def searched(record: Record) -> str:
         kept = f"{found['kept']} of {found['searches']} ({low}–{high} %)"
         return [NAMES[name], kept, left, f"{found['trainings']:.1f}", f"{found['epochs']:.0f}"]
 
-    heads = ["Search", "budgets kept", "left unused", "trainings", "epochs"]
+    heads = ["Search", "budgets kept", "extra cost", "trainings", "epochs"]
     return markdown(heads, [cells(name, record["searches"][name]) for name in NAMES])

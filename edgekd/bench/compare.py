@@ -45,8 +45,8 @@ def sample(
 ) -> Nanoseconds:
     """Return the nanoseconds (calls,) of each call after a warm-up.
 
-    Calls go on for ``seconds``, but there are at least ``min_runs`` and at most ``max_runs``. No other process of edgekd
-    on this machine times or trains meanwhile: it waits for those that do.
+    Calls go on for ``seconds``, but there are at least ``min_runs`` and at most ``max_runs``. No other process of
+    edgekd on this machine times or trains meanwhile: it waits for those that do.
     """
     with timing():
         warm_up(call, warmup_s, warmup_runs)
