@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +49,12 @@ def test_its_bytes_are_those_of_the_code(archive):
 
 
 @pytest.mark.parametrize("path", members(), ids=lambda path: path.stem)
-def test_python_3_8_and_the_standard_library(path):
+def test_python_3_8_and_the_standard_library(path, archive):
     tree = ast.parse(path.read_text(), feature_version=(3, 8))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     others = {name for name in names if name.split(".")[0] not in {*sys.stdlib_module_names, "numpy", *RUNTIMES}}
-    with zipfile.ZipFile(BytesIO(agent_archive())) as packed:
+    with zipfile.ZipFile(archive) as packed:
         within = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in packed.namelist()}
     assert others <= within | {"edgekd"}, "it imports what is not in the archive"
 

@@ -6,6 +6,7 @@ given inputs is ONNX Runtime's, so that accuracies go the whole way.
 
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -93,6 +94,13 @@ class FakeJetson:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+    def renew(self) -> None:
+        """Forget what it built and what it was asked, and write the system's files as they were."""
+        shutil.rmtree(self.cache, ignore_errors=True)
+        for log in (self.trtexec_log, self.clocks):
+            log.unlink(missing_ok=True)
+        self._files()
 
     def engines(self) -> list[Path]:
         return sorted(self.cache.glob("edgekd/*.engine"))

@@ -29,7 +29,7 @@ def test_a_place_by_its_name(desk):
 def test_models_are_timed_on_the_device(desk, edgekd, tmp_path):
     models = [write_model(tmp_path / f"{layers}.onnx", layers=layers) for layers in (1, 8)]
     done = edgekd(
-        "bench", *models, "--device", "desk", "--seconds", 0.3, "--max-seconds", 0.3, "--launches", 6, "--json", "-"
+        "bench", *models, "--device", "desk", "--seconds", 0.3, "--max-seconds", 0.3, "--launches", 2, "--json", "-"
     )
     assert done.code == 0, done.err
     document = json.loads(done.out)
@@ -70,8 +70,10 @@ def test_times_of_an_emulated_device_are_invalid(clean, edgekd, tmp_path, monkey
         (os.cpu_count() or 1) + 1,
         "--seconds",
         0.1,
+        "--max-seconds",
+        0.1,
         "--launches",
-        2,
+        1,
         "--json",
         "-",
     )

@@ -16,8 +16,9 @@ import pytest
 from edgekd.bench.events import ResponseError, reading_response
 from edgekd.bench.plan import Plan, Workload
 from edgekd.bench.runner import BETWEEN_SITTINGS
-from edgekd.devices.probe import describe, parse_probe
+from edgekd.devices.probe import Probe, describe, parse_probe, probe_remote
 from edgekd.devices.registry import Device, add_device
+from edgekd.devices.remote import Remote
 from edgekd.devices.targets import RemoteTarget
 from edgekd.errors import DeviceError, MeasurementError
 from edgekd.runtimes.tensorrt.remote.engines import EngineBuilder, builder_of, engine_of, timing_job
@@ -41,17 +42,41 @@ def no_long_warm_up(monkeypatch) -> None:
     brief_warm_up(monkeypatch)
 
 
-@pytest.fixture
-def jetson(tmp_path) -> FakeJetson:
-    return FakeJetson(tmp_path / "jetson")
+@pytest.fixture(scope="module")
+def board(tmp_path_factory) -> Iterator[tuple[FakeJetson, Server]]:
+    """One for all tests: to start it takes longer than some of them."""
+    folder = tmp_path_factory.mktemp("board")
+    jetson = FakeJetson(folder / "jetson")
+    server = Server(folder, path=jetson.path).start()
+    yield jetson, server
+    server.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def asked_once() -> Iterator[None]:
+    """Each device is asked what it is by the first test that wants to know, and does not change."""
+    known: dict[Device, Probe] = {}
+
+    def found(remote: Remote) -> Probe:
+        if remote.device not in known:
+            known[remote.device] = probe_remote(remote)
+        return known[remote.device]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgekd.devices.targets.probe_remote", found)
+        yield
 
 
 @pytest.fixture
-def server(jetson, tmp_path) -> Iterator[Server]:
-    found = Server(tmp_path, path=jetson.path).start()
-    yield found
-    assert found.left_behind() == []
-    found.stop()
+def jetson(board) -> FakeJetson:
+    board[0].renew()
+    return board[0]
+
+
+@pytest.fixture
+def server(board) -> Iterator[Server]:
+    yield board[1]
+    assert board[1].left_behind() == []
 
 
 @pytest.fixture
