@@ -16,7 +16,7 @@ from typing import Any
 from edgekd import strict_json
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.log import get_logger
-from edgekd.scratch import hold, lock_of, make_scratch, remove_leftovers, remove_scratch
+from edgekd.scratch import hold, lock_of, make_scratch, remove_leftovers, remove_scratch, take_out
 
 logger = get_logger(__name__)
 
@@ -24,6 +24,9 @@ ASIDE = "edgekd-aside"
 CONTENT = "content"
 
 LARGEST_DOCUMENT = 64 << 20
+
+# Of Linux: <fcntl.h> and <linux/fs.h>.
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 ADVICE = {
     errno.ENOSPC: "the disk is full: free some space, or choose another folder with --out, and run the command again",
@@ -101,6 +104,9 @@ def new_folder(
 ) -> Iterator[Path]:
     """Make a folder to fill, renamed to ``path`` if the block succeeds and removed if it fails.
 
+    A kill leaves the new folder or the old one at ``path``. Where two cannot be exchanged, it may leave none; then the
+    next process that writes next to ``path`` puts the old one back.
+
     Args:
         is_ours: tells whether a folder that is at ``path`` by then may be replaced; anything else is moved aside.
         stays: tells whether it is kept and the new one removed, because another process was faster.
@@ -115,18 +121,32 @@ def new_folder(
             if lies_there(path) and stays(path):
                 return
             folder.chmod(0o755)
-            make_way(path, is_ours, aside)
-            folder.rename(path)
+            put_in_place(folder, path, is_ours, aside)
 
 
-def make_way(path: Path, is_ours: Callable[[Path], bool], scratch_folder: Path) -> None:
-    """Free the place ``path``: an empty folder or edgekd's own goes into ``scratch_folder``, anything else aside."""
-    if not lies_there(path):
-        return
-    if is_folder(path) and (not any(path.iterdir()) or is_ours(path)):
-        path.rename(scratch_folder / "old")
-    else:
-        move_aside(path)
+def put_in_place(folder: Path, path: Path, is_ours: Callable[[Path], bool], scratch_folder: Path) -> None:
+    """Rename ``folder`` in ``scratch_folder`` to ``path``.
+
+    An empty folder or edgekd's own that is there goes into ``scratch_folder``, anything else aside.
+    """
+    if lies_there(path):
+        if is_folder(path) and (not any(path.iterdir()) or is_ours(path)):
+            if exchange(folder, path):
+                return
+            take_out(path, scratch_folder)
+        else:
+            move_aside(path)
+    folder.rename(path)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange what two paths lead to, in one step; return False where the system or the file system cannot."""
+    import ctypes
+
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 is None:
+        return False
+    return bool(renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0)
 
 
 def move_aside(path: Path) -> None:

@@ -19,6 +19,8 @@ PREFIX = ".edgekd-tmp-"
 FOLDER = re.compile(r"\.edgekd-tmp-[0-9a-f]{16}")
 LOCK_FILE = re.compile(r"\.edgekd-tmp-.+\.lock")
 OWNER = ".owner"
+# In a scratch folder: what something else is about to take the place of.
+REPLACED = ".replaced"
 # What a scratch folder's lock file holds: a folder of another program that only has such a name is left alone.
 SIGNED = b"edgekd\n"
 # File systems without locks: the owner cannot be known there, so nothing is removed.
@@ -56,6 +58,16 @@ def remove_scratch(folder: Path) -> None:
     if handle is not None:
         _remove(folder)
         os.close(handle)
+
+
+def take_out(path: Path, scratch: Path) -> None:
+    """Move ``path`` into the scratch folder next to it; it goes back if that is removed while nothing took its place.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    (scratch / REPLACED).mkdir()
+    path.rename(scratch / REPLACED / path.name)
 
 
 def remove_all_scratch() -> None:
@@ -148,6 +160,7 @@ def _locked_if_left(path: Path) -> Iterator[bytes]:
 def _remove(folder: Path) -> None:
     """The lock file goes last: a kill on the way leaves what is still known as edgekd's."""
     with suppress(OSError):
+        _put_back(folder)
         for path in folder.iterdir():
             if path.name == OWNER:
                 continue
@@ -158,6 +171,14 @@ def _remove(folder: Path) -> None:
         if all(path.name == OWNER for path in folder.iterdir()):
             (folder / OWNER).unlink(missing_ok=True)
             folder.rmdir()
+
+
+def _put_back(folder: Path) -> None:
+    replaced = folder / REPLACED
+    for path in list(replaced.iterdir()) if replaced.is_dir() else ():
+        place = folder.parent / path.name
+        if not os.path.lexists(place):
+            path.rename(place)
 
 
 def _open_and_lock(path: Path, wait: bool = False) -> int | None:

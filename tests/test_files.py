@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ import pytest
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import (
     canonical_json,
+    exchange,
     make_folder,
     move_aside,
     new_folder,
@@ -202,6 +204,76 @@ def test_what_a_killed_writer_leaves_the_next_one_removes(tmp_path, code):
     assert [name.startswith(".edgekd-tmp-") for name in names(tmp_path)] == [True]
     write_text(tmp_path / "next", "")
     assert names(tmp_path) == ["next"]
+
+
+KILLED_AFTER_A_RENAME = """
+import os, sys
+from pathlib import Path
+from edgekd import files
+
+rename = Path.rename
+
+def killed_after(path, place):
+    rename(path, place)
+    os.kill(os.getpid(), 9)
+
+Path.rename = killed_after
+if sys.argv[2] == "no exchange":
+    files.exchange = lambda one, other: False
+with files.new_folder(Path(sys.argv[1]), lambda folder: True) as folder:
+    (folder / "new").touch()
+"""
+
+
+@pytest.mark.parametrize(("system", "left", "kept"), [("exchange", ["new"], "new"), ("no exchange", None, "old")])
+def test_a_kill_while_a_folder_is_replaced_loses_neither(tmp_path, system, left, kept):
+    target = tmp_path / "stage"
+    target.mkdir()
+    (target / "old").touch()
+    if system == "exchange" and not exchanges(tmp_path):
+        pytest.skip("this file system cannot exchange two folders")
+    killed = subprocess.run([sys.executable, "-c", KILLED_AFTER_A_RENAME, target, system])
+    assert killed.returncode == (0 if left else -9)
+    assert (names(target) if target.exists() else None) == left
+    write_text(tmp_path / "next", "")
+    assert names(target) == [kept]
+    assert names(tmp_path) == ["next", "stage"]
+
+
+def exchanges(folder):
+    for name in ("one", "other"):
+        (folder / name).mkdir()
+    able = exchange(folder / "one", folder / "other")
+    for name in ("one", "other"):
+        (folder / name).rmdir()
+    return able
+
+
+def test_two_folders_are_exchanged(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"of {name}").touch()
+    if exchange(tmp_path / "one", tmp_path / "other"):
+        assert (names(tmp_path / "one"), names(tmp_path / "other")) == (["of other"], ["of one"])
+    assert not exchange(tmp_path / "one", tmp_path / "nowhere")
+
+
+def test_a_folder_goes_back_where_the_new_one_cannot_be_renamed(tmp_path, monkeypatch):
+    target, rename, refusals = tmp_path / "stage", Path.rename, [OSError(errno.EIO, os.strerror(errno.EIO))]
+    target.mkdir()
+    (target / "old").touch()
+
+    def refused_once(path, place):
+        if place == target and refusals:
+            raise refusals.pop()
+        return rename(path, place)
+
+    monkeypatch.setattr("edgekd.files.exchange", lambda one, other: False)
+    monkeypatch.setattr(Path, "rename", refused_once)
+    with pytest.raises(StorageError, match="Input/output error"), new_folder(target, lambda folder: True) as folder:
+        (folder / "new").touch()
+    assert names(tmp_path) == ["stage"]
+    assert names(target) == ["old"]
 
 
 def test_a_temporary_folder_goes_with_its_block(tmp_path, monkeypatch):
