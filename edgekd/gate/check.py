@@ -1,6 +1,6 @@
 """The gate: a pure function of two subjects and a policy."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -26,7 +26,8 @@ def check(baseline: GateSubject, current: GateSubject, policy: Policy | None = N
     """
     policy = policy or Policy()
     must_be_comparable(baseline, current, policy)
-    verdict = Verdict.of(current.name, [*_figures(baseline, current, policy), *_absent(baseline, current, policy)])
+    found = list(_figures(baseline, current, policy))
+    verdict = Verdict.of(current.name, [*found, *_absent(found, baseline, policy)])
     if not verdict.judged:
         raise NotComparable([])
     return verdict
@@ -39,7 +40,7 @@ def _figures(baseline: GateSubject, current: GateSubject, policy: Policy) -> Ite
         for metric, judge in judges.items():
             question = Question(place, metric, policy.rules[metric], policy.confidence, row, now)
             before, after = question.figures()
-            if before is not None:
+            if before is not None or question.in_turns:
                 yield _both(bounded(question), judge(question))
             elif after is not None:
                 yield bounded(question) or _new(question, baseline)
@@ -72,12 +73,12 @@ def _both(bound: Finding | None, found: Finding) -> Finding:
     return replace(bound, level=level, what=f"{bound.what}; {found.what}")
 
 
-def _absent(baseline: GateSubject, current: GateSubject, policy: Policy) -> Iterator[Finding]:
+def _absent(found: Iterable[Finding], baseline: GateSubject, policy: Policy) -> Iterator[Finding]:
     """Metrics that the policy names, and that neither of the two has anywhere; it may name other tasks' metrics too."""
-    rows = [*baseline.rows.values(), *current.rows.values()]
+    known = {each.metric for each in found}
     for metric in _judges(baseline):
         rule = policy.rules[metric]
-        if metric in policy.named and rule.judges and all(row.figure(metric) is None for row in rows):
+        if metric in policy.named and rule.judges and metric not in known:
             what = f"the policy names {metric}, and neither the run nor the baseline has it"
             level: Level = "warn" if rule.level == "warn" else "fail"
             advice = "run the recipe with a target that it is measured on, or take it out of the policy"

@@ -34,14 +34,14 @@ METRICS: Registry[Judge] = Registry("metric", EdgekdError)
 def latency_ratio(question: Question) -> Finding:
     """Judge the ratio of the student's cost to the teacher's against the baseline's ratio.
 
-    Where the run timed its student in turns with the baseline's own file, the ratio of these two is judged instead:
-    other load on the machine hardly moves it. A ratio that is not valid fails only where even its lower bound is far
-    beyond what is allowed, and else is not measured, which warns.
+    Where the run timed its student in turns with the baseline's own file, the ratio of these two is judged instead,
+    also where a ratio to the teacher is missing: other load on the machine hardly moves it. A ratio that is not valid
+    fails only where even its lower bound is far beyond what is allowed, and else is not measured, which warns.
     """
-    before, after = question.figures()
-    if after is None:
+    (before, after), timed = question.figures(), question.in_turns
+    # A bound holds for the ratio to the teacher.
+    if after is None and (timed is None or question.rule.bounds):
         return not_measured(question) if question.current.why_invalid else missing(question)
-    timed = question.current.latency_vs_baseline if question.current.is_timed_against(question.baseline) else None
     judged = against_teacher(before, after) if timed is None else against_baseline(timed)
     values = format_distinct([judged.before, judged.after], decimals, 4)
     reach = NormalDist().inv_cdf(question.confidence) * (judged.spread or 0)
@@ -56,12 +56,13 @@ def latency_ratio(question: Question) -> Finding:
         moved = f"its ratio to the same teacher went from {before.ratio:.4f} to {after.ratio:.4f}"
         what = f"{values[1]} of {judged.of}, and {moved}: one of the two is wrong"
         return question.finding("fail", values, what, MEASURE)
-    change, allowed = judged.after / judged.before - 1, question.rule.allows(before.ratio) / before.ratio
+    scale = judged.before if before is None else before.ratio
+    change, allowed = judged.after / judged.before - 1, question.rule.allows(scale) / scale
     at_least, at_most = ((1 + change) * math.exp(sign * reach) - 1 for sign in (-1, 1))
     by, surely, limit = format_distinct([change, at_least, allowed], in_hundredths, 1)
     sure = f"at least {signed(surely)}% {confidently(question)}"
     what = f"{signed(by)}% of {judged.of}, {sure}{question.bound(f'{signed(limit)}%')}"
-    level = worse(change, at_least, allowed, question.rule, before.ratio, relative=True)
+    level = worse(change, at_least, allowed, question.rule, scale, relative=True)
     if not judged.valid and not (level == "fail" and 1 + at_least >= DISTURBANCE):
         return question.finding("warn", values, f"not measured: {what}; {trouble(question)}", MEASURE)
     if level == "ok" and exceeds(-at_most, allowed):
@@ -109,7 +110,7 @@ def against_teacher(before: TimeRatio, after: TimeRatio) -> TimesInTurns:
 def is_contradicted(question: Question, timed: TimeRatio) -> bool:
     """Tell whether the time against the baseline's own file is far from that against the same teacher."""
     before, after = question.figures()
-    if question.baseline.teacher != question.current.teacher:
+    if before is None or after is None or question.baseline.teacher != question.current.teacher:
         return False
     drift = after.ratio / before.ratio / timed.ratio
     return not 1 / DISTURBANCE <= drift <= DISTURBANCE

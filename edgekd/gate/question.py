@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekd.formatting import ABSENT, exceeds, format_distinct, in_hundredths, significant
-from edgekd.gate.row import GateRow, TimeRatio
+from edgekd.gate.row import BaselineRatio, GateRow, TimeRatio
 from edgekd.gate.rules import Rule, is_share
 from edgekd.gate.verdict import Finding, Level
 from edgekd.tasks.registry import metrics_by_name
@@ -34,6 +34,12 @@ class Question:
         if self.metric == "latency_ms" and before is not None and (after is not None or self.current.why_invalid):
             return before, after
         return self.baseline.figure(self.metric), self.current.figure(self.metric)
+
+    @property
+    def in_turns(self) -> BaselineRatio | None:
+        """Return the time over that of the baseline's own file, of a latency that was timed in turns with it."""
+        timed = self.metric == "latency_ratio" and self.current.is_timed_against(self.baseline)
+        return self.current.latency_vs_baseline if timed else None
 
     def finding(self, level: Level, values: Sequence[str], what: str, advice: str = "") -> Finding:
         """Return a finding of at most the level that the rule allows."""
@@ -93,11 +99,12 @@ def new_figure(question: Question) -> Finding:
 
 
 def missing(question: Question) -> Finding:
-    """Return the finding of a figure that the baseline has and the run lacks."""
+    """Return the finding of a figure that the run lacks, and that the baseline has or the policy bounds."""
     before = value_of(question.figures()[0])
     values = ("given" if before is None else shown(question.metric, before)[0], ABSENT)
+    needed = "the policy bounds it" if question.figures()[0] is None else "the baseline has it"
     advice = "run the recipe to its end with the same targets, and look at the report's warnings"
-    return question.finding("fail", values, f"{question.metric} is missing, and the baseline has it", advice)
+    return question.finding("fail", values, f"{question.metric} is missing, and {needed}", advice)
 
 
 def value_of(figure: Any) -> float | None:

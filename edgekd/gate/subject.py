@@ -23,6 +23,10 @@ from edgekd.tasks.task import Task
 
 KIND, SCHEMA_VERSION = "edgekd baseline", 1
 REPORT_VERSION = 2
+NO_RATIO = (
+    "it has no ratio to the teacher's latency, so that a slower network passes, unless this was promoted with --files "
+    "and 'edgekd run --beside' times the network in turns with them"
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class GateSubject:
                 )
         times = {row.place_text: row.latency_ratio for row in self.rows.values() if row.latency_ratio}
         found = ["it does not meet its own budget, which no later run is then held to"] if self.misses_budget else []
-        found += [] if times else ["it has no ratio to the teacher's latency, so that a slower network will pass"]
+        found += [] if times else [NO_RATIO]
         found += [
             f"on {place} the measurement was disturbed, so that a slower network is a warning at most: measure it again"
             for place, ratio in times.items()

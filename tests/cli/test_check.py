@@ -69,7 +69,11 @@ def test_files_are_kept_beside_the_baseline_and_asked_for_again(run_folder, edge
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"latency_vs_teacher": None}, "it has no ratio to the teacher's latency, so that a slower network will pass"),
+        (
+            {"latency_vs_teacher": None},
+            "it has no ratio to the teacher's latency, so that a slower network passes, unless this was promoted with "
+            "--files and 'edgekd run --beside' times the network in turns with them",
+        ),
         ({"valid": False}, "the measurement was disturbed, so that a slower network is a warning at most"),
         ({"latency_vs_teacher": {"ratio": 0.25}}, "its latency has no interval, so that every later run fails"),
     ],

@@ -182,6 +182,38 @@ def test_a_network_timed_beside_the_baselines_own_file_is_judged_by_that(run_fol
     assert found("trouble", **beside(1.1, valid=False)).level == "warn"
 
 
+@pytest.mark.parametrize("of_teacher", [None, {"ratio": 0.25, "ci95": [0.2475, 0.2525]}])
+@pytest.mark.parametrize(("value", "level"), [(1.0, "ok"), (1.1, "fail"), (0.8, "better")])
+def test_the_time_in_turns_is_judged_where_a_ratio_to_the_teacher_is_missing(run_folder, value, level, of_teacher):
+    for name, before, now in (("then", None, of_teacher), ("now", of_teacher, None)):
+        baseline = load_subject(run_folder(f"agreed without {name}", file_sha256=BEFORE, latency_vs_teacher=before))
+        verdict = judged(baseline, run_folder(f"now without {name}", latency_vs_teacher=now, **beside(value)))
+        [found] = [each for each in verdict.findings if each.metric == "latency_ratio"]
+        assert (found.level, found.baseline, found.current) == (level, "1.0000", f"{value:.4f}")
+        assert f"{100 * (value - 1):+.1f}% of the baseline's own time" in found.what and "allowed +5.0%" in found.what
+
+
+def test_a_bound_on_the_ratio_to_the_teacher_needs_that_ratio(run_folder):
+    baseline = load_subject(run_folder("agreed", file_sha256=BEFORE, latency_vs_teacher=None))
+    run = run_folder("now", latency_vs_teacher=None, **beside(1.0))
+    ceiling = {"metrics": {"latency_ratio": {"ceiling": 0.5}}}
+    [failed] = judged(baseline, run, **ceiling).at("fail")
+    assert (failed.metric, failed.what) == ("latency_ratio", "latency_ratio is missing, and the policy bounds it")
+    measured = run_folder("measured", **beside(1.0))
+    assert judged(baseline, measured, **ceiling).passed
+    [failed] = judged(baseline, measured, metrics={"latency_ratio": {"ceiling": 0.2}}).at("fail")
+    assert failed.what.startswith("above the ceiling of 0.2000; +0.0% of the baseline's own time")
+
+
+def test_a_policy_that_names_the_ratio_takes_the_time_in_turns(run_folder):
+    baseline = load_subject(run_folder("agreed", file_sha256=BEFORE, latency_vs_teacher=None))
+    policy = {"metrics": {"latency_ratio": {"relative": 0.1}}}
+    now = run_folder("now", latency_vs_teacher=None, **beside(1.06))
+    assert judged(baseline, now, **policy).passed
+    [failed] = judged(baseline, run_folder("alone", latency_vs_teacher=None), **policy).at("fail")
+    assert failed.what == "the policy names latency_ratio, and neither the run nor the baseline has it"
+
+
 def test_a_time_beside_the_baseline_without_an_interval_is_not_passed_over(run_folder):
     baseline = load_subject(run_folder("agreed", file_sha256=BEFORE))
     row = {"latency_vs_baseline": {"ratio": 1.3, "baseline_sha256": BEFORE}}
