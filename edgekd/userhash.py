@@ -42,12 +42,24 @@ def digests(path: Path, use: Callable[[], object], key: Hashable) -> tuple[str, 
         return known.digests
     with watched() as opened:
         use()
-    program = programs[path.resolve()]
+    files = _inputs(programs[path.resolve()], opened)
+    _known[key] = _Inputs(files, _digests(files))
+    return _known[key].digests
+
+
+def module_digests(path: Path) -> tuple[str, ...]:
+    """Hash the user's file ``path`` and all user files that it imports, in the form of :func:`digests`.
+
+    They are found by the import statements alone: nothing is loaded, and files that code reads do not count.
+    """
+    return _digests(_inputs(Program(path.resolve()), set()))
+
+
+def _inputs(program: Program, opened: set[str]) -> dict[Path, str]:
     files = {program.path: ""}
     files |= {each: _label(each, program) for each in sorted(_modules(program)) if each not in files}
     files |= {each: _label(each, program) for each in sorted(_read(opened, program)) if each not in files}
-    _known[key] = _Inputs(files, _digests(files))
-    return _known[key].digests
+    return files
 
 
 def imports_relatively(path: Path) -> bool:

@@ -29,6 +29,7 @@ from edgekd.log import get_logger
 from edgekd.nearest import nearest
 from edgekd.preprocess import Preprocess, Resize
 from edgekd.tasks.classification import Classification
+from edgekd.tasks.own_code import code_of
 from edgekd.tasks.task import Task
 from edgekd.tasks.tensors import Named, only
 
@@ -98,8 +99,15 @@ class DataSet:
 
     @property
     def decoded_fingerprint(self) -> str:
-        """Return a hash of :attr:`fingerprint` and of the task's options, for what holds predictions."""
-        return sha256(canonical_json([self.fingerprint, self.decoder])) if self.decoder else self.fingerprint
+        """Return a hash of :attr:`fingerprint`, of the task's options and its code, for what holds predictions."""
+        code = [self.task_code] if self.task_code else []
+        about = [self.fingerprint, self.decoder, *code]
+        return sha256(canonical_json(about)) if self.decoder or code else self.fingerprint
+
+    @property
+    def task_code(self) -> tuple[str, ...]:
+        """Return hashes of the user's files that the task is made of, none for edgekd's own tasks."""
+        return code_of(type(self.task))
 
     @property
     def judged_decoder(self) -> dict[str, object]:

@@ -206,7 +206,8 @@ class RemotePredictionsNode(_RemoteNode):
     @cached_property
     def key(self) -> str:
         decoders = {label: task.decoder() for label, task in self.tasks.items()}
-        return sha256(canonical_json([*self._about, self.data.fingerprint, PREDICTIONS, decoders]))
+        code = [self.data.task_code] if self.data.task_code else []
+        return sha256(canonical_json([*self._about, self.data.fingerprint, PREDICTIONS, decoders, *code]))
 
     def fill(self, folder: Path, workplace: Path) -> None:
         files = self.files

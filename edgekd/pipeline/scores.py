@@ -13,13 +13,14 @@ from edgekd.artifact_cache import METRICS
 from edgekd.data import DataSet
 from edgekd.files import canonical_json, sha256, sha256_file, write_json
 from edgekd.pipeline.node import Node, NodeCache
+from edgekd.pipeline.outputs import source_digest
 from edgekd.stats.correct import encode_correct
 from edgekd.tasks.compare import interval
 from edgekd.tasks.evidence_file import EvidenceFile, compared_by_file, write_evidence
 from edgekd.tasks.metric import Correct, Evidence, Metric, evidence_for
+from edgekd.tasks.own_code import code_of
 from edgekd.tasks.task import Task
 
-VERSION = 2
 EVIDENCE = "evidence.npz"
 
 
@@ -77,7 +78,9 @@ class ScoresNode(Node[Scores]):
 
     @cached_property
     def key(self) -> str:
-        about = ["scores", VERSION, sha256_file(self.predictions), self.task.decoder(), self.data.fingerprint]
+        # Scores take seconds, so that edgekd's own code counts too: a task in its folder may be the user's.
+        code = [source_digest(), code_of(type(self.task))]
+        about = ["scores", *code, sha256_file(self.predictions), self.task.decoder(), self.data.fingerprint]
         return sha256(canonical_json(about))
 
     def fill(self, folder: Path, workplace: Path) -> None:

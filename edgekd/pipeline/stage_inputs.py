@@ -8,6 +8,7 @@ from edgekd.files import canonical_json, sha256
 from edgekd.strict_json import JsonObject
 
 MOST_NAMED = 3
+TASK_CODE = "task_code"
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class StageInputs:
         stage, version: the kind of stage, and the version of its code.
         settings: its options, with ``needs``: what it takes from the rest of the recipe.
         start, teachers: hashes of the networks; ``teachers`` is empty where there is none.
-        samples: the data's fingerprint, batch size and augmentations, and options of the decoder that predictions on
-            them are judged by.
+        samples: the data's fingerprint, batch size and augmentations, options of the decoder that predictions on them
+            are judged by, and hashes of a user's own task.
     """
 
     stage: str
@@ -53,13 +54,18 @@ class StageInputs:
         own, earlier = ({**each.settings, "needs": None} for each in (self, before))
         found += _changes(own, earlier, f"{self.stage}.")
         found += ["the data changed"] if self.samples.get("fingerprint") != before.samples.get("fingerprint") else []
-        own, earlier = ({**each.samples, "fingerprint": None} for each in (self, before))
+        found += ["the code of the task changed"] if _code(self.samples) != _code(before.samples) else []
+        own, earlier = ({**each.samples, "fingerprint": None, TASK_CODE: None} for each in (self, before))
         found += _changes(own, earlier, "data.")
         found += ["it starts from another network"] if self.start != before.start else []
         found += ["the teacher changed"] if self.teachers != before.teachers else []
         found += [f"the seed is {self.seed}, not {before.seed}"] if self.seed != before.seed else []
         found += ["this version of edgekd computes it otherwise"] if self.version != before.version else []
         return found
+
+
+def _code(samples: Mapping[str, object]) -> bytes:
+    return canonical_json(samples.get(TASK_CODE))
 
 
 def why_again(now: StageInputs, earlier: Iterable[StageInputs]) -> str | None:

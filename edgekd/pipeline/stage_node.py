@@ -16,7 +16,7 @@ from edgekd.files import write_json
 from edgekd.log import get_logger
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.node import Node
-from edgekd.pipeline.stage_inputs import StageInputs, why_again
+from edgekd.pipeline.stage_inputs import TASK_CODE, StageInputs, why_again
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.pipeline.start import Start
 from edgekd.pipeline.teachers import Teachers
@@ -69,7 +69,8 @@ class StageNode(Node[StageResult]):
     def inputs(self) -> StageInputs:
         """Return all that the stage's network follows from."""
         stage, data, settings = self.stage, self.data, self.stage.settings()
-        decoder = {"decoder": data.judged_decoder} if data.judged_decoder else {}
+        task: dict[str, object] = {"decoder": data.judged_decoder} if data.judged_decoder else {}
+        task |= {TASK_CODE: data.task_code} if data.task_code else {}
         if self.needs:
             settings["needs"] = self.needs.to_json()
         return StageInputs(
@@ -80,7 +81,7 @@ class StageNode(Node[StageResult]):
             teachers=self.teachers.content if self.teachers else "",
             samples={
                 **{"fingerprint": data.fingerprint, "batch_size": data.batch_size, "augment": data.augment},
-                **decoder,
+                **task,
             },
             seed=self.seed,
         )

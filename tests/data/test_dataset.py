@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +7,9 @@ import torch
 
 from edgekd.data import InMemory, load_data
 from edgekd.errors import DataError
+from edgekd.files import sha256_file
 from edgekd.recipe import Data
+from edgekd.tasks.classification import Classification
 
 
 def rows(samples: InMemory) -> set[bytes]:
@@ -50,6 +53,16 @@ def test_one_pixel_or_label_makes_another_fingerprint(digits, part):
         replace(digits, classes=("zero", *digits.classes[1:])),
     ]
     assert len({digits.fingerprint, *(data.fingerprint for data in changed)}) == 4
+
+
+class OwnTask(Classification):
+    pass
+
+
+def test_what_holds_predictions_follows_the_code_of_a_users_task(digits):
+    own = replace(digits, kind=OwnTask)
+    assert digits.task_code == () and own.task_code[0] == sha256_file(Path(__file__))
+    assert digits.decoded_fingerprint == digits.fingerprint == own.fingerprint != own.decoded_fingerprint
 
 
 def test_the_scale_is_the_training_samples_own(digits):

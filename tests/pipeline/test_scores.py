@@ -1,6 +1,8 @@
 """Scores of predictions, against the metric's own evidence and scikit-learn."""
 
+import importlib
 import json
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -77,3 +79,71 @@ def test_another_decoder_is_another_score(tmp_path, labelled):
     half = scores(tmp_path / "p.npy", data.task, data, NodeCache(tmp_path))
     low = scores(tmp_path / "p.npy", Multilabel(NAMES, (0.2,) * 6), data, NodeCache(tmp_path))
     assert low.values["map"] == half.values["map"] and low.values["macro_f1"] != half.values["macro_f1"]
+
+
+OWN_TASK = """
+from dataclasses import dataclass
+
+import numpy as np
+
+import own_units
+from edgekd.tasks.metric import Evidence, Metric
+from edgekd.tasks.multilabel import Multilabel
+
+
+@dataclass(frozen=True, eq=False)
+class Counts(Evidence):
+    counts: np.ndarray
+
+    def values(self, weights):
+        return weights @ self.counts / weights.sum(1)
+
+
+def counts(predictions, targets):
+    return Counts(own_units.FACTOR * targets["labels"].sum(1))
+
+
+@dataclass(frozen=True)
+class OwnTask(Multilabel):
+    metrics = (Metric("labels", "labels", "", "higher", "bootstrap", counts, lambda: Counts),)
+"""
+
+
+@pytest.fixture
+def own_task(tmp_path, monkeypatch):
+    """Load a user's task whose metric has this factor, from the file beside it."""
+    folder, modules = tmp_path / "code", ("own_task", "own_units")
+    folder.mkdir()
+    (folder / "own_task.py").write_text(OWN_TASK)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # an edit may be faster than its clock
+
+    def load(factor):
+        (folder / "own_units.py").write_text(f"FACTOR = {factor}\n")
+        for name in modules:
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        return importlib.import_module("own_task").OwnTask
+
+    yield load
+    for name in modules:
+        sys.modules.pop(name, None)
+
+
+def test_another_function_of_the_users_is_another_score(tmp_path, labelled, own_task, monkeypatch):
+    _, data = labelled
+    mean = data.test.labels.numpy().sum(1).mean()
+    for factor in (1.0, 10.0):
+        task = own_task(factor)(NAMES)
+        assert scores(tmp_path / "p.npy", task, data, NodeCache(tmp_path)).values["labels"] == factor * mean
+    monkeypatch.setattr("edgekd.pipeline.scores.interval", None)
+    first = own_task(1.0)(NAMES)
+    assert scores(tmp_path / "p.npy", first, data, NodeCache(tmp_path)).values["labels"] == mean
+
+
+def test_another_version_of_edgekd_scores_anew(tmp_path, labelled, monkeypatch):
+    _, data = labelled
+    for digest in ("one", "other"):
+        monkeypatch.setattr("edgekd.pipeline.scores.source_digest", lambda digest=digest: digest)
+        scores(tmp_path / "p.npy", data.task, data, NodeCache(tmp_path))
+    assert len(list((tmp_path / "measurements").glob("scores-*"))) == 2

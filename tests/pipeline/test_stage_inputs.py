@@ -26,6 +26,7 @@ FIRST = StageInputs(
         ({"samples": {**FIRST.samples, "batch_size": 32}}, "data.batch_size is 32, not 64"),
         ({"samples": {**FIRST.samples, "augment": ()}}, 'data.augment is [], not ["crop"]'),
         ({"samples": {**FIRST.samples, "fingerprint": "d"}}, "the data changed"),
+        ({"samples": {**FIRST.samples, "task_code": ("e",)}}, "the code of the task changed"),
         ({"start": "d"}, "it starts from another network"),
         ({"teachers": "d"}, "the teacher changed"),
         ({"seed": 1}, "the seed is 1, not 0"),
