@@ -28,13 +28,17 @@ class FloodError(Exception):
 
 
 class Lines:
-    """The lines of ``stream`` as they come, ``longest`` bytes each and ``most`` of all together at most."""
+    """The lines of ``stream`` as they come, ``longest`` bytes each at most, and ``most`` of all until :meth:`renew`."""
 
     def __init__(self, stream: IO[bytes], longest: int = LONGEST_LINE, most: int = MOST):
         self._handle = stream.fileno()
-        self._longest, self._left = longest, most
+        self._longest, self._most, self._left = longest, most, most
         self._whole: deque[bytes] = deque()
         self._begun: list[bytes] = []
+
+    def renew(self) -> None:
+        """Let as many bytes come as at the start: those that came were asked for."""
+        self._left = self._most
 
     def next(self, deadline: float) -> bytes | None:
         """Return the next line without its end, or None after the last whole one.
@@ -50,7 +54,10 @@ class Lines:
             first, *others = piece.split(b"\n")
             self._begun.append(first)
             if sum(map(len, self._begun)) > self._longest:
-                raise FloodError(f"sent a line of more than {self._longest >> 20} MiB")
+                raise FloodError(
+                    f"sent a line of more than {self._longest >> 20} MiB: ask for fewer seconds, files or samples at a "
+                    "time"
+                )
             if others:
                 self._whole += [b"".join(self._begun), *others[:-1]]
                 self._begun = others[-1:]
@@ -72,11 +79,16 @@ class PipedProcess:
     """A process whose input stays open until the ``with`` block ends, which is its signal to stop.
 
     It has a session of its own: Ctrl-C in a terminal reaches this process alone, which then puts things away. Its
-    lines come until ``deadline``, as :class:`Lines` has them.
+    lines come until ``deadline``, as :class:`Lines` has them; a line that is sent to it renews their bound.
     """
 
     def __init__(
-        self, words: Sequence[str], deadline: float, env: Mapping[str, str], preexec: Callable[[], None] | None = None
+        self,
+        words: Sequence[str],
+        deadline: float,
+        env: Mapping[str, str],
+        preexec: Callable[[], None] | None = None,
+        most: int = MOST,
     ):
         self._deadline = deadline
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
@@ -84,6 +96,8 @@ class PipedProcess:
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, bufsize=0,
             preexec_fn=preexec, env=env, start_new_session=True,
         )  # fmt: skip
+        assert self._process.stdout is not None
+        self._lines = Lines(self._process.stdout, most=most)
 
     def __enter__(self) -> "PipedProcess":
         return self
@@ -101,13 +115,16 @@ class PipedProcess:
 
     def send(self, line: bytes) -> None:
         assert self._process.stdin is not None
+        self.renew()
         with suppress(BrokenPipeError):  # reading says why
             self._process.stdin.write(line)
 
+    def renew(self) -> None:
+        """Let as many bytes come as at the start."""
+        self._lines.renew()
+
     def __iter__(self) -> Iterator[bytes]:
-        assert self._process.stdout is not None
-        lines = Lines(self._process.stdout)
-        while (line := lines.next(self._deadline)) is not None:
+        while (line := self._lines.next(self._deadline)) is not None:
             yield line
 
     def result(self) -> tuple[int, str]:

@@ -42,6 +42,10 @@ class AgentJob:
     def send(self, answer: Mapping[str, object]) -> None:
         self._process.send(json.dumps(answer, default=asdict).encode() + b"\n")
 
+    def renew(self) -> None:
+        """Take note that what came so far was asked for: it does not count towards a flood."""
+        self._process.renew()
+
     def __iter__(self) -> Iterator[Event]:
         for line in self._process:
             event = self.parse(line)

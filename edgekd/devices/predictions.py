@@ -24,6 +24,8 @@ from edgekd.tasks.task import Task
 
 SAMPLES, OUTPUTS = "samples.npz", "outputs.npy"
 SIZE = 1 << 31
+# Records that hold predictions.
+PREDICTIONS = ("rows", "outputs")
 # Parts of a batch of which not all outputs are there.
 MOST_PENDING = 64
 # Samples (N, ...) as models take them: of one input an array, of several arrays by the inputs' names.
@@ -87,6 +89,8 @@ class PredictionsSoFar:
         if len(self._parts) > MOST_PENDING:
             raise ValueError(f"{output!r} of {len(values)} samples, and other outputs of many are missing")
         found = self._parts.setdefault(place, {})
+        if output in found:
+            raise ValueError(f"{output!r} of a sample was sent twice")
         found[output] = values
         if set(found) == set(self.needed):
             self.put(first, self.task.to_rows(self._parts.pop(place)))
@@ -200,9 +204,13 @@ def collected(
     """
     cut = None
     try:
-        for event in remote.events(request, timeout_s):
-            with reading_response(remote.device.name):
-                take(event)
+        with remote.job(request, timeout_s) as job:
+            for event in job:
+                with reading_response(remote.device.name):
+                    take(event)
+                # Predictions of a sample are taken once, so that these end.
+                if event["event"] in PREDICTIONS:
+                    job.renew()
     except ResponseError:
         raise
     except DeviceError as error:

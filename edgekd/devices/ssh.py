@@ -193,7 +193,7 @@ class SshStream(PipedProcess):
         except SlowError:
             raise self._ssh._too_slow(self._words, self._timeout_s) from None
         except FloodError as error:
-            raise ResponseError(f"{self._words[0]} on {where} {error}, and was stopped") from None
+            raise ResponseError(f"{self._words[0]} on {where} was stopped: it {error}") from None
         outcome = self._ssh._outcome(self._words, self._timeout_s, code, b"", err)
         if outcome.code:
             why = last_line(outcome.err) or "it printed nothing"

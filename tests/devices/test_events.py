@@ -112,6 +112,23 @@ def test_lines_go_in_and_come_out_of_a_process_that_says_why_it_ends():
         one.send(b"nobody reads this\n")
 
 
+def test_what_was_asked_for_is_no_flood():
+    program = "import sys\nfor line in sys.stdin: [print('x' * 600_000, flush=True) for _ in range(int(line))]"
+    words = [sys.executable, "-c", program]
+    with PipedProcess(words, time.monotonic() + 20, os.environ, most=1_000_000) as one:
+        lines = iter(one)
+        for _ in range(4):
+            one.send(b"1\n")
+            assert len(next(lines)) == 600_000
+        one.send(b"5\n")
+        for _ in range(4):
+            assert len(next(lines)) == 600_000
+            one.renew()
+        one.send(b"2\n")
+        with pytest.raises(FloodError, match="sent far more than was asked for"):
+            list(lines)
+
+
 def test_a_process_that_goes_on_is_killed_with_its_block(monkeypatch):
     monkeypatch.setattr(pipes, "STOPPING_S", 0.1)
     monkeypatch.setattr(pipes, "ENDING_S", 0.1)
@@ -133,9 +150,13 @@ def test_what_a_child_writes_into_files_is_bounded(tmp_path):
 class ToldStream:
     def __init__(self, said: list[bytes]):
         self.said = said
+        self.renewed = 0
 
     def __enter__(self):
         return self
+
+    def renew(self) -> None:
+        self.renewed += 1
 
     def __exit__(self, *_: object) -> None: ...
 
@@ -153,7 +174,8 @@ class Told(remote.Remote):
         self.said = [line if isinstance(line, bytes) else repr_json(line) for line in lines]
 
     def stream(self, words, timeout_s):
-        return ToldStream(self.said)
+        self.told = ToldStream(self.said)
+        return self.told
 
     def push(self, local, name, timeout_s=600):
         pass
@@ -392,6 +414,15 @@ def test_predictions_that_cannot_be_are_refused(event):
     assert predicted(CLASSES, good, {**good, "first": 0}, DONE).rows.tolist() == [1, 1, -1]
 
 
+def test_predictions_that_were_taken_are_no_flood():
+    rows = [rows_event(place, np.array([1], "<i4")) for place in range(3)]
+    told = Told(*rows, {"event": "doing", "model": "a", "activity": "nothing"}, DONE)
+    found = predictions.predict_on_device(
+        told, "onnxruntime", {"a": Path("a.onnx")}, np.zeros((3, 2), np.float32), CLASSES
+    )
+    assert found["a"].reached.all() and told.told.renewed == 3
+
+
 @pytest.mark.parametrize("rows", [np.zeros((1, 3), "<f4"), np.zeros((1, 2), "<f8"), np.zeros(1, "<i4")])
 def test_rows_of_another_form_are_refused(rows):
     with pytest.raises(ResponseError):
@@ -458,3 +489,5 @@ def test_outputs_of_several_sizes_come_in_parts_and_meet_again(monkeypatch):
     half = predictions.PredictionsSoFar(Joined(("x",)), 40, sizes["a"])
     predictions.keep(said[0], {"a": half})
     assert half.ended(None).cut == "it ended regularly, and outputs (small) are missing"
+    with pytest.raises(ValueError, match="'large' of a sample was sent twice"):
+        predictions.keep(said[0], {"a": half})
