@@ -19,6 +19,8 @@ REGISTERED = (
 )
 DEFAULT = REGISTERED[0]
 
+# Architectures of processors, as Linux, macOS and Windows spell them.
+ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 EIGHT_BITS, SEVEN_BITS = (-127, 127), (-64, 63)
 # A dead channel has a range of zero and needs a scale above it. The value is exact in float16.
 SMALLEST_SCALE = 2.0**-16
@@ -164,6 +166,11 @@ def _sessions() -> Registry[Runtime]:
     for runtime in RUNTIMES.values():
         found.update(dict.fromkeys(runtime.sessions, runtime))
     return found
+
+
+def architecture_of(machine: str) -> str | None:
+    """Return the name of a processor's architecture that profiles use, or None for one without files of its own."""
+    return ARCHITECTURES.get(machine.lower())
 
 
 def by_session(name: str) -> Runtime:

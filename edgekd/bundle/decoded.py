@@ -21,13 +21,19 @@ ROUNDING = 1e-3
 
 
 def with_decoded_output(
-    model: ModelProto, name: str, task: Task, fed: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray]
+    model: ModelProto,
+    name: str,
+    task: Task,
+    fed: Mapping[str, np.ndarray],
+    got: Mapping[str, np.ndarray],
+    optimised: bool = True,
 ) -> bytes:
     """Return the file of ``model`` with the task's decoding inside, tried on golden samples.
 
     Args:
         name: of the file, for messages.
         fed, got: golden samples (N, ...) by name, and the outputs (N, ...) that ``model`` gives for them here.
+        optimised: whether ONNX Runtime may optimise the file here.
 
     Raises:
         BundleError: the task's outputs are not decoded in files, the file predicts something else, or the samples have
@@ -41,7 +47,7 @@ def with_decoded_output(
     del written.metadata_props[:]
     written.metadata_props.extend(others)
     content = written.SerializeToString(deterministic=True)
-    session = BundleSession(content, name=name)
+    session = BundleSession(content, name=name, optimised=optimised)
     if not compare_decoded(session, task, fed, got, "leave --decoded-output out"):
         raise BundleError(
             f"{name}: the model predicts nothing on the golden samples, so this file cannot be compared with it: pack "

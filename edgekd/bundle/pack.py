@@ -12,6 +12,7 @@ import onnx
 
 from edgekd.bundle import triton
 from edgekd.bundle.card import card as card_of
+from edgekd.bundle.choice import may_be_optimised
 from edgekd.bundle.decoded import with_decoded_output
 from edgekd.bundle.examples import code_of
 from edgekd.bundle.golden import RAW, STEPS, STEPS_ELSE, SelfTest, tolerances_to_json
@@ -106,8 +107,9 @@ def pack(
     own = {each: read_content(path, BundleError, LARGEST_FILE) for each, path in (targets or {}).items()}
     for each, content in own.items():
         model_of(content, (targets or {})[each])
-    shared = next((each.file for each, content in own.items() if content == read[primary]), None)
-    session = loaded(read[primary], models[primary], preprocess)
+    alike = [each for each, content in own.items() if content == read[primary]]
+    shared, optimised = alike[0].file if alike else None, may_be_optimised(alike)
+    session = loaded(read[primary], models[primary], preprocess, optimised)
     inputs = tuple(replace(each, bounds=bounds_of(protos[primary], each)) for each in session.inputs)
     fed, got = check_golden(golden, session, inputs, preprocess, task)
     several = len(inputs) + len(session.outputs) > 2
@@ -122,7 +124,7 @@ def pack(
     if raw is not None:
         contents |= raw_view(protos[primary], preprocess, raw, fed)
     if decoded_output:
-        written = with_decoded_output(protos[primary], DECODED_MODEL, task, fed, session.run(fed))
+        written = with_decoded_output(protos[primary], DECODED_MODEL, task, fed, session.run(fed), optimised)
         contents[DECODED_MODEL] = ("model.decoded", written)
     has_program = bool(code_of(task, "python", preprocess.kind, session.outputs))
     pictures = {f"{FOLDER}/{file}": content for file, content in (images or {}).items() if has_program}
@@ -242,8 +244,8 @@ def model_of(content: bytes, path: Path) -> onnx.ModelProto:
     return model
 
 
-def loaded(content: bytes, model: Path, preprocess: Preprocess) -> BundleSession:
-    session = BundleSession(content, name=str(model))
+def loaded(content: bytes, model: Path, preprocess: Preprocess, optimised: bool) -> BundleSession:
+    session = BundleSession(content, name=str(model), optimised=optimised)
     if why := why_unfit(session.inputs, preprocess):
         raise BundleError(f"{model}: {why}")
     return session

@@ -1,6 +1,7 @@
 """Predictions of a bundle in ONNX Runtime, with its own preprocessing, model, labels and decoder."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
@@ -12,12 +13,12 @@ import numpy as np
 
 from edgekd import strict_json
 from edgekd.bundle import golden, golden_images, triton
+from edgekd.bundle.choice import choose_file, own_model
 from edgekd.bundle.decoded import compare_decoded
 from edgekd.bundle.golden import Golden, SelfTest
 from edgekd.bundle.manifest import DECODED_MODEL, FILE_NAME, LABELS, RAW_MODEL, REMEDY, Manifest, Tensor
 from edgekd.bundle.named import NamedInputs
 from edgekd.bundle.session import BATCH, BundleSession, Inputs, why_unfit
-from edgekd.bundle.target import BundleTarget, target_named
 from edgekd.bundle.verify import opened
 from edgekd.errors import BundleError, DataError, EdgekdError, ModelError
 from edgekd.files import canonical_json, sha256
@@ -25,7 +26,6 @@ from edgekd.geometry import Geometry
 from edgekd.images import open_image, reading
 from edgekd.log import get_logger
 from edgekd.preprocess import Preprocess
-from edgekd.runtime import DEFAULT, RUNTIMES
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.logits import decoded, fits, names_in_file
 from edgekd.tasks.registry import TASKS
@@ -69,8 +69,8 @@ class Predictor:
         """Verify the bundle in ``folder`` and load its model; 0 ``threads`` let ONNX Runtime choose.
 
         Args:
-            target: loads the file of this target instead. One for another processor is computed step by step. Golden
-                outputs are of the bundle's own model, which the self-test is for.
+            target: loads the file of this target; without it the one that :func:`edgekd.bundle.choice.choose_file`
+                returns for this machine. Golden outputs are of the bundle's own model, which the self-test is for.
             decoder: options of the task in place of the bundle's, such as ``{"threshold": 0.3}`` of detection.
 
         Raises:
@@ -79,15 +79,17 @@ class Predictor:
             EdgekdError: the task has no such option, or it is out of its range.
         """
         self.folder = folder
-        bundle = opened(folder, lambda manifest: used(manifest, target_here(manifest, target)))
+        bundle = opened(folder, lambda manifest: used(manifest, choose_file(manifest, target).file))
         self.manifest, self.contents = bundle.manifest, bundle.contents
         self.task = having(task_of(self.manifest), decoder or {}, folder)
         self.preprocess = Preprocess.from_json(self.manifest.preprocess)
         self.threads = threads
-        own = target_here(self.manifest, target)
-        file, optimised = (own.file, own.is_for_this_processor) if own else (self.manifest.model, True)
-        self.session = BundleSession(self.contents[file], threads, str(folder / file), optimised)
+        self.chosen = choose_file(self.manifest, target)
+        self.session = self._session(*self.chosen)
         self._check_signature()
+
+    def _session(self, file: str, optimised: bool) -> BundleSession:
+        return BundleSession(self.contents[file], self.threads, str(self.folder / file), optimised)
 
     def _check_signature(self) -> None:
         session, manifest = self.session, self.manifest
@@ -219,7 +221,7 @@ class Predictor:
 
     def run_raw(self, images: np.ndarray, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
         """Return the outputs of uint8 ``images`` (N, H, W, C), from the file that takes raw images."""
-        session = BundleSession(self.contents[RAW_MODEL], self.threads, str(self.folder / RAW_MODEL))
+        session = self._session(RAW_MODEL, own_model(self.manifest).optimised)
         if session.inputs != self.manifest.raw_inputs:
             raise BundleError(f"{self.folder}: the inputs of {RAW_MODEL} are not the manifest's; pack it again")
         return self._checked(session.run(images, names=names), len(images))
@@ -243,13 +245,18 @@ class Predictor:
         Raises:
             BundleError: a part of the bundle contradicts its manifest, or the file that decodes itself the model.
         """
+        own = own_model(self.manifest)
+        if self.chosen != own:
+            other = copy(self)
+            other.chosen, other.session = own, self._session(*own)
+            return other.self_test()
         self._check_copies()
         kept = Golden.read(self.folder, self.contents, self.manifest, self.task)
         names = list(kept.outputs)
         given = self.outputs(kept.inputs, names=names)
         found = [kept.judge(given)]
         if DECODED_MODEL in self.contents:
-            session = BundleSession(self.contents[DECODED_MODEL], self.threads, str(self.folder / DECODED_MODEL))
+            session = self._session(DECODED_MODEL, own.optimised)
             if not compare_decoded(session, self.task, kept.inputs, given, "pack it again"):
                 log.warning(
                     "%s: the golden samples have nothing to predict, so it was compared with nothing", session.name
@@ -359,32 +366,11 @@ def rows_of(inputs: Inputs, start: int, count: int) -> Inputs:
     return {name: each[part] for name, each in inputs.items()} if isinstance(inputs, Mapping) else inputs[part]
 
 
-def target_here(manifest: Manifest, name: str | None) -> BundleTarget | None:
-    """Return the target ``name``, whose file can be run here, or None for no name.
-
-    Raises:
-        BundleError: there is none, or its file is for another runtime.
-    """
-    if name is None:
-        return None
-    found = target_named(name, manifest.targets)
-    if found.runtime != DEFAULT and found.file != manifest.model:
-        fit = [each.name for each in manifest.targets if each.runtime == DEFAULT]
-        theirs = RUNTIMES[found.runtime].title if found.runtime in RUNTIMES else found.runtime
-        ours = RUNTIMES[DEFAULT].title
-        raise BundleError(
-            f"{found.file} of target {name!r} is for {theirs}, and predictions are made in {ours}; "
-            + (f"its targets for {ours}: {', '.join(dict.fromkeys(fit))}" if fit else "leave the target out")
-        )
-    return found
-
-
-def used(manifest: Manifest, target: BundleTarget | None = None) -> set[str]:
-    """Return the files that a prediction, with the file of ``target``, and the self-test read."""
+def used(manifest: Manifest, file: str) -> set[str]:
+    """Return the files that a prediction with the model ``file`` and the self-test read."""
     samples = [path for side in golden.golden_files(manifest) for path in side.values()]
     images = {file.path for file in manifest.files if file.role == golden_images.IMAGE}
-    own = target.file if target else manifest.model
-    wanted = {own, RAW_MODEL, DECODED_MODEL, golden.RAW, golden_images.PREDICTIONS, *samples}
+    wanted = {file, manifest.model, RAW_MODEL, DECODED_MODEL, golden.RAW, golden_images.PREDICTIONS, *samples}
     return images | wanted & {file.path for file in manifest.files}
 
 

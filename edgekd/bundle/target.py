@@ -7,6 +7,7 @@ from typing import Any
 
 from edgekd.errors import BundleError
 from edgekd.nearest import among
+from edgekd.runtime import architecture_of
 
 KINDS = dict.fromkeys(("name", "device", "runtime", "processor", "profile", "precision", "file"), str)
 NUMBER, FLAG = {"threads": int}, {"measured": bool}
@@ -36,7 +37,8 @@ class BundleTarget:
     @property
     def is_for_this_processor(self) -> bool:
         """Tell whether the file is surely for a processor like this machine's."""
-        return self.processor.split(" ")[0] == platform.machine()
+        theirs, here = self.processor.split(" ")[0], platform.machine()
+        return (architecture_of(theirs) or theirs) == (architecture_of(here) or here)
 
     def to_json(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None}

@@ -12,9 +12,12 @@ import typer
 from edgekd import plain_text
 from edgekd.cli.output import tell
 from edgekd.errors import DataError, EdgekdError
+from edgekd.log import get_logger
 
 if TYPE_CHECKING:
     from edgekd.bundle.predict import FilePrediction
+
+logger = get_logger(__name__)
 
 
 def predict(
@@ -32,7 +35,10 @@ def predict(
     threads: Annotated[int, typer.Option(min=0, help="Threads of ONNX Runtime; 0 lets it choose.")] = 0,
     target: Annotated[
         str | None,
-        typer.Option(help="The target whose file predicts; without it the bundle's own model.", show_default=False),
+        typer.Option(
+            help="The target whose file predicts; when left out, the bundle's own or the one for this processor.",
+            show_default=False,
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
@@ -65,6 +71,11 @@ def predict(
     if as_json + as_csv + (coco is not None) > 1:
         raise EdgekdError("--json, --csv and --coco: one of them at a time")
     predictor = Predictor(bundle, threads, target, {} if threshold is None else {"threshold": threshold})
+    if target is None and not predictor.chosen.optimised:
+        logger.warning(
+            f"{bundle}: {predictor.chosen.file} is for another processor or runtime, and no file for this machine's: "
+            "it is computed step by step, which takes longer"
+        )
     files = files_in(images, predictor.preprocess.kind)
     is_document = as_json or coco is not None
     watched = track(files, "files", len(files)) if is_document or not sys.stdout.isatty() else files

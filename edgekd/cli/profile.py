@@ -87,8 +87,7 @@ def profile(
     from edgekd.cli.workloads import parse_shape, parse_sizes, runtime_for, workload
     from edgekd.files import write_json
     from edgekd.report.profile import LayersUnderRoofs
-    from edgekd.runtime import by_session
-    from edgekd.stages.targets import architecture_of
+    from edgekd.runtime import architecture_of, by_session
 
     if picture is not None and picture.suffix not in PICTURES:
         raise MeasurementError(f"--picture {picture}: expected a file that ends in {' or '.join(PICTURES)}")

@@ -13,10 +13,9 @@ from edgekd.external import external_files
 from edgekd.extras import how_to_install
 from edgekd.files import read_object
 from edgekd.log import get_logger
-from edgekd.runtime import DEFAULT, RUNTIMES, Runtime, by_session
+from edgekd.runtime import DEFAULT, RUNTIMES, Runtime, architecture_of, by_session
 from edgekd.spec import MODEL, Spec
 from edgekd.stages import Quantize
-from edgekd.stages.targets import architecture_of
 
 logger = get_logger(__name__)
 

@@ -11,6 +11,7 @@ import onnx
 from edgekd import __version__
 from edgekd.arrayfiles import names_in_npz, read_npz
 from edgekd.artifact_cache import METRICS, damaged_file
+from edgekd.bundle.choice import may_be_optimised
 from edgekd.bundle.pack import pack
 from edgekd.bundle.session import BundleSession, Inputs
 from edgekd.bundle.target import BundleTarget, file_for
@@ -74,6 +75,8 @@ def pack_run(
     preprocess, labels = read_metadata(file)
     raw = read_samples(file)
     inputs = preprocess.apply(raw) if isinstance(raw, np.ndarray) else raw
+    targets, content = target_files(report, file), file.read_bytes()
+    optimised = may_be_optimised(each for each, path in targets.items() if path.read_bytes() == content)
     return pack(
         run / "bundle" if out is None else out,
         name=name or report.name,
@@ -81,7 +84,7 @@ def pack_run(
         primary=precision,
         task=task_of(report, file, labels),
         preprocess=preprocess,
-        golden=(inputs, BundleSession(file, threads=1).run(inputs)),
+        golden=(inputs, BundleSession(file, threads=1, optimised=optimised).run(inputs)),
         measurements=measurements(report, {next(iter(networks)), label}),
         lineage=lineage(report, run, label, [*networks].index(label)),
         licenses=licenses,
@@ -90,7 +93,7 @@ def pack_run(
         images={path.name: path.read_bytes() for path in sorted(file.parent.glob(IMAGE_FILES))} if images else None,
         card=card,
         aside=out is None,
-        targets=target_files(report, file),
+        targets=targets,
         verdict=verdict_of(report, label),
         findings=findings_of(report, label),
     )

@@ -11,8 +11,7 @@ from edgekd.errors import DeviceError, UnavailableError
 from edgekd.log import get_logger
 from edgekd.nearest import nearest
 from edgekd.recipe import Recipe, Target
-from edgekd.runtime import DEFAULT, RUNTIMES
-from edgekd.stages.targets import architecture_of
+from edgekd.runtime import DEFAULT, RUNTIMES, architecture_of
 
 if TYPE_CHECKING:
     from edgekd.data import DataSet

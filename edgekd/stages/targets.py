@@ -6,15 +6,7 @@ from collections.abc import Iterable
 from edgekd.devices.registry import LOCAL, devices
 from edgekd.options import Target
 from edgekd.profiles import DEFAULT_PROFILE, PORTABLE, PROFILES, runtime_of
-from edgekd.runtime import RUNTIMES
-
-# As Linux, macOS and Windows spell them.
-ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
-
-
-def architecture_of(machine: str) -> str | None:
-    """Return the name of a processor's architecture that profiles use, or None for one without files of its own."""
-    return ARCHITECTURES.get(machine.lower())
+from edgekd.runtime import RUNTIMES, architecture_of
 
 
 def file_profile(target: Target) -> str:

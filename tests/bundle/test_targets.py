@@ -1,12 +1,14 @@
 """A file for each target, named in manifest, card and summary."""
 
 import json
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from onnxruntime import GraphOptimizationLevel
 
 from edgekd.bundle.diff import diff
 from edgekd.bundle.manifest import Manifest
@@ -103,6 +105,77 @@ def test_the_card_and_predict_choose_another_targets_file(
         assert (done.code, done.out, done.err.rstrip("\n")) == (1, "", says)
     with pytest.raises(BundleError, match="names no targets; leave the target out"):
         Predictor(pack(tmp_path / "plain", **parts), target="pi")
+
+
+OTHER = {"processor": "other CPU", "measured": False}
+HERE = f"{platform.machine()} CPU"
+
+
+def levels(predictor: Predictor) -> GraphOptimizationLevel:
+    return predictor.session.runtime.get_session_options().graph_optimization_level
+
+
+def test_the_file_for_this_processor_predicts(
+    parts: dict[str, Any], tmp_path: Path, draw: Callable[[str], Path], edgekd: Any
+) -> None:
+    own, here = parts["models"]["int8"], linear_model(tmp_path / "here.onnx", scale=0.5)
+    files = {target("pi", **OTHER): own, target("cpu", processor=HERE): here}
+    packed = pack(tmp_path / "packed", **parts, targets=files)
+    assert verify(packed).model == "model.pi.onnx"
+    for options, scale in (([], 0.5), (["--target", "cpu"], 0.5), (["--target", "pi"], 0.99)):
+        done = edgekd("predict", packed, draw("left"), "--json", *options)
+        expected = 1 / (1 + np.exp(-scale) + np.exp(-2 * scale))
+        assert json.loads(done.out)[0]["probability"] == pytest.approx(expected, abs=1e-5)
+        assert "step by step" not in done.err
+    assert levels(Predictor(packed)) == GraphOptimizationLevel.ORT_ENABLE_ALL
+    assert levels(Predictor(packed, target="pi")) == GraphOptimizationLevel.ORT_DISABLE_ALL
+    # Golden outputs are of the bundle's own model, whatever predicts here.
+    assert Predictor(packed).self_test().passed and Predictor(packed, target="cpu").self_test().passed
+
+
+@pytest.mark.parametrize(
+    ("facts", "optimised"),
+    [
+        ({"pi": OTHER}, False),
+        ({"pi": {**OTHER, "processor": HERE, "runtime": "tensorrt"}}, False),
+        ({"pi": {**OTHER, "precision": "float32"}}, True),
+        ({"pi": OTHER, "cpu": {"processor": HERE}}, True),
+        ({}, True),
+    ],
+)
+def test_int8_for_another_processor_is_computed_step_by_step(
+    parts: dict[str, Any],
+    tmp_path: Path,
+    draw: Callable[[str], Path],
+    edgekd: Any,
+    facts: dict[str, dict[str, Any]],
+    optimised: bool,
+) -> None:
+    own = parts["models"]["int8"]
+    packed = pack(tmp_path / "packed", **parts, targets={target(name, **about): own for name, about in facts.items()})
+    predictor = Predictor(packed)
+    assert predictor.chosen == (verify(packed).model, optimised)
+    assert levels(predictor) == getattr(GraphOptimizationLevel, "ORT_ENABLE_ALL" if optimised else "ORT_DISABLE_ALL")
+    assert predictor.self_test().passed
+    done = edgekd("predict", packed, draw("left"))
+    assert done.code == 0 and ("model.pi.onnx is for another processor or runtime" in done.err) is not optimised
+
+
+@pytest.mark.parametrize(
+    ("machine", "processor", "same"),
+    [
+        ("arm64", "aarch64 CPU", True),
+        ("AMD64", "x86_64 CPU", True),
+        ("riscv64", "riscv64 CPU", True),
+        ("riscv64", "aarch64 CPU", False),
+        ("x86_64", "CPU", False),
+    ],
+)
+def test_an_architecture_has_several_names(
+    monkeypatch: pytest.MonkeyPatch, machine: str, processor: str, same: bool
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert target("pi", processor=processor).is_for_this_processor == same
 
 
 def test_a_target_without_its_file_is_refused(packed: Path, parts: dict[str, Any], tmp_path: Path) -> None:
