@@ -49,7 +49,7 @@ class Room:
 # Lowest first.
 FLOORS = (
     (
-        *(Room(name) for name in ("children", "errors", "extras", "lazy", "nearest", "pipes", "pixels")),
+        *(Room(name) for name in ("children", "errors", "extras", "lazy", "nearest", "onnx_graph", "pipes", "pixels")),
         *(Room(name) for name in ("plain_text", "scratch", "strict_json", "strict_toml", "usercode")),
         Room("precision", torch=True),
     ),

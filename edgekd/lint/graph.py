@@ -4,7 +4,6 @@ Files of different tools differ in form only. A weight may be stored in int8 beh
 behind both; parameters may be initialisers or Constant nodes; Identity may stand anywhere. This view hides all that.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgekd.errors import ModelError
 from edgekd.nearest import nearest
+from edgekd.onnx_graph import OnnxGraph
 from edgekd.tasks.signature import Signature
 
 if TYPE_CHECKING:
@@ -51,33 +51,20 @@ class Quantiser:
         return scale, self.zero, self.dtype
 
 
-class LintGraph:
-    """A graph whose tensors are addressed by name. Subgraphs of If and Loop are ignored.
+class LintGraph(OnnxGraph):
+    """A graph in which Identity and Dropout are seen through.
 
     ``sizes`` are those of open dimensions that the file names; of others those of its signature's examples are taken.
     """
 
     def __init__(self, model: "ModelProto", sizes: Mapping[str, int] | None = None):
+        super().__init__(model.graph)
         self.model = model
-        self.nodes: tuple[NodeProto, ...] = tuple(model.graph.node)
         self.outputs = {value.name for value in model.graph.output}
-        self.producer = {name: node for node in self.nodes for name in node.output if name}
         self.opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
         self.sizes = _sizes(model, sizes or {})
-        self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self._arrays: dict[str, NDArray[Any]] = {}
         self._quantisers: dict[str, Quantiser] = {}
-        for node in self.nodes:
-            if node.op_type == "Constant":
-                self._constants.update((node.output[0], each.t) for each in node.attribute if each.name == "value")
-
-    @cached_property
-    def direct_readers(self) -> dict[str, list["NodeProto"]]:
-        found = defaultdict(list)
-        for node in self.nodes:
-            for name in node.input:
-                found[name].append(node)
-        return found
 
     def readers(self, name: str) -> list["NodeProto"]:
         """Return the nodes that read a tensor, once for each time they do."""
@@ -111,12 +98,7 @@ class LintGraph:
 
     def stored(self, name: str) -> "TensorProto | None":
         """Return the constant behind ``name`` without reading its values."""
-        while name not in self._constants:
-            node = self.producer.get(name)
-            if node is None or node.op_type not in SEEN_THROUGH:
-                return None
-            name = node.input[0]
-        return self._constants[name]
+        return self.constant_behind(name, SEEN_THROUGH)
 
     def constant(self, name: str) -> NDArray[Any] | None:
         from onnx import numpy_helper
@@ -182,7 +164,7 @@ class LintGraph:
             if value.type.tensor_type.HasField("shape"):
                 dims = value.type.tensor_type.shape.dim
                 found[value.name] = tuple(dim.dim_value if dim.dim_value > 0 else None for dim in dims)
-        return {**found, **{name: tuple(tensor.dims) for name, tensor in self._constants.items()}}
+        return {**found, **{name: tuple(tensor.dims) for name, tensor in self.constants.items()}}
 
 
 def _sizes(model: "ModelProto", given: Mapping[str, int]) -> dict[str, int]:

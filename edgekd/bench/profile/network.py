@@ -2,43 +2,28 @@
 
 import ast
 import re
-from collections import defaultdict
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekd.bench.profile.trace import is_weighted
+from edgekd.onnx_graph import OnnxGraph
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto, TensorProto
+    from onnx import NodeProto, TensorProto
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 PASSING = {"DequantizeLinear", "QuantizeLinear", "Identity", "Cast", "Transpose", "Reshape"}
 PARAMETER = re.compile(r"(\.|_|/)(weight|bias|kernel)(_quantized|_scale|_zero_point|_bias|_int32|_int8|_float)*$")
 
 
-class TensorGraph:
-    """An ONNX graph, with the producer and the readers of each tensor."""
+class TensorGraph(OnnxGraph):
+    """An ONNX file's graph, in which a layer's weight is found."""
 
     def __init__(self, path: Path):
         import onnx
 
-        self.graph: GraphProto = onnx.load(path, load_external_data=False).graph
-        self.nodes: Sequence[NodeProto] = self.graph.node
-        self.producer = {name: node for node in self.nodes for name in node.output if name}
-        self.constants: dict[str, TensorProto] = {tensor.name: tensor for tensor in self.graph.initializer}
-        for node in self.nodes:
-            if node.op_type == "Constant":
-                self.constants.update((node.output[0], each.t) for each in node.attribute if each.name == "value")
-
-    @cached_property
-    def readers(self) -> dict[str, list["NodeProto"]]:
-        found = defaultdict(list)
-        for node in self.nodes:
-            for name in node.input:
-                found[name].append(node)
-        return found
+        super().__init__(onnx.load(path, load_external_data=False).graph)
 
     @cached_property
     def by_name(self) -> dict[str, "NodeProto"]:
@@ -47,12 +32,7 @@ class TensorGraph:
 
     def constant(self, name: str) -> "TensorProto | None":
         """Return the stored tensor behind ``name``, looking through quantising and transposing nodes."""
-        while name not in self.constants:
-            node = self.producer.get(name)
-            if node is None or node.op_type not in PASSING:
-                return None
-            name = node.input[0]
-        return self.constants[name]
+        return self.constant_behind(name, PASSING)
 
     def weight_shape(self, node: "NodeProto") -> tuple[int, ...] | None:
         """Return the shape of a layer's weight as stored, or None for a product of two activations."""

@@ -47,7 +47,7 @@ class UnfusedNetwork(Network):
         found: list[NodeProto] = []
         waiting = [constant]
         while waiting:
-            for node in self.readers[waiting.pop()]:
+            for node in self.direct_readers[waiting.pop()]:
                 if is_weighted(node.op_type):
                     found.append(node)
                 elif node.op_type in PASSING:
