@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgekd.errors import ModelError
 from edgekd.ranges import SHARE, SHARE_OR_ALL, SHARE_OR_NONE, Range
-from edgekd.tasks.metric import Evidence, Metric, SharedEvidence
+from edgekd.tasks.detection.metrics import METRICS
 from edgekd.tasks.signature import LOGITS, Signature
 from edgekd.tasks.task import DecoderOption
 
@@ -25,71 +25,11 @@ if TYPE_CHECKING:
     from edgekd.tasks.breakdown import NamedPredictions, Pictures
     from edgekd.tasks.detection.by_class import DetectionByClass
     from edgekd.tasks.detection.decode import DecoderOptions, DetectedBoxes
-    from edgekd.tasks.detection.matching import Matches
     from edgekd.tasks.detection.operating_point import OperatingDetails
     from edgekd.tasks.detection.score import PredictedBoxes
+    from edgekd.tasks.metric import Metric
     from edgekd.tasks.reduction import OutputReduction
     from edgekd.tasks.task import Arrays, Language, OutputShape, OutputShapes, Stored, Tensors
-
-
-def _matches(predictions: DetectedBoxes, targets: Arrays) -> Matches:
-    from edgekd.tasks.detection import matching
-
-    return matching.matches(predictions, targets)
-
-
-def _average_precision(found: Matches) -> Evidence:
-    from edgekd.tasks.detection import evidence
-
-    return evidence.average_precision(found)
-
-
-def _average_precision_50(found: Matches) -> Evidence:
-    from edgekd.tasks.detection import evidence
-
-    return evidence.average_precision_50(found)
-
-
-def _average_recall(found: Matches) -> Evidence:
-    from edgekd.tasks.detection import evidence
-
-    return evidence.average_recall(found)
-
-
-def _operating_point(found: Matches) -> Evidence:
-    from edgekd.tasks.detection import operating_point
-
-    return operating_point.operating_point(found)
-
-
-def _ap_type() -> type[Evidence]:
-    from edgekd.tasks.detection.evidence import BoxPrecision
-
-    return BoxPrecision
-
-
-def _ap50_type() -> type[Evidence]:
-    from edgekd.tasks.detection.evidence import BoxPrecision50
-
-    return BoxPrecision50
-
-
-def _recall_type() -> type[Evidence]:
-    from edgekd.tasks.detection.evidence import BoxRecall
-
-    return BoxRecall
-
-
-def _point_type() -> type[Evidence]:
-    from edgekd.tasks.detection.operating_point import OperatingPoint
-
-    return OperatingPoint
-
-
-def _metric(
-    name: str, title: str, evidence: Callable[[Matches], Evidence], evidence_type: Callable[[], type[Evidence]]
-) -> Metric:
-    return Metric(name, title, "%", "higher", "bootstrap", SharedEvidence(_matches, evidence), evidence_type)
 
 
 @dataclass(frozen=True)
@@ -136,12 +76,7 @@ class Detection:
         "`detections` (batch, boxes, 6): corners x1, y1, x2, y2 in pixels of the network's image, score, and class, −1 "
         "where there is no box"
     )
-    metrics: ClassVar[Sequence[Metric]] = (
-        _metric("box_map", "box mAP", _average_precision, _ap_type),
-        _metric("box_map50", "box mAP50", _average_precision_50, _ap50_type),
-        _metric("box_recall", "box recall", _average_recall, _recall_type),
-        _metric("box_f1", "F1 at the threshold", _operating_point, _point_type),
-    )
+    metrics: ClassVar[Sequence[Metric]] = METRICS
 
     def __post_init__(self) -> None:
         for name, option in self.decoder_options.items():
