@@ -5,14 +5,19 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto, TensorProto
+    from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
+
+# Attributes of Constant nodes that hold numbers.
+NUMBERS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
 
 class OnnxGraph:
     """The nodes of ``graph``, without those in subgraphs of If and Loop; tensors are addressed by name.
 
-    Constants are initialisers and the values of Constant nodes.
+    Constants are initialisers, and tensors and numbers of Constant nodes.
     """
 
     def __init__(self, graph: "GraphProto"):
@@ -21,7 +26,8 @@ class OnnxGraph:
         self.constants: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
         for node in self.nodes:
             if node.op_type == "Constant":
-                self.constants.update((node.output[0], each.t) for each in node.attribute if each.name == "value")
+                found = (tensor_in(each) for each in node.attribute)
+                self.constants.update((node.output[0], tensor) for tensor in found if tensor is not None)
 
     @cached_property
     def direct_readers(self) -> "defaultdict[str, list[NodeProto]]":
@@ -40,3 +46,14 @@ class OnnxGraph:
                 return None
             name = node.input[0]
         return self.constants[name]
+
+
+def tensor_in(attribute: "AttributeProto") -> "TensorProto | None":
+    """Return the tensor that an attribute of a Constant node gives, or None for text and sparse values."""
+    from onnx import helper, numpy_helper
+
+    if attribute.name == "value":
+        return attribute.t
+    if attribute.name not in NUMBERS:
+        return None
+    return numpy_helper.from_array(np.array(helper.get_attribute_value(attribute), NUMBERS[attribute.name]))

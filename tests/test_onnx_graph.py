@@ -57,3 +57,24 @@ def test_the_linter_and_profiles_read_alike_but_for_what_they_look_through(model
     assert linted.stored("same").name == "weight" and linted.stored("turned") is None
     assert profiled.constant("turned").name == "weight"
     assert profiled.weight_shape(profiled.nodes[4]) == (5, 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"value_float": 0.5}, np.float32(0.5)),
+        ({"value_floats": [0.5, 0.25]}, np.float32([0.5, 0.25])),
+        ({"value_int": -3}, np.int64(-3)),
+        ({"value_ints": [1, -1]}, np.int64([1, -1])),
+    ],
+)
+def test_numbers_of_constant_nodes_are_constants(value, expected):
+    graph = OnnxGraph(helper.make_graph([helper.make_node("Constant", [], ["c"], **value)], "graph", [], []))
+    found = numpy_helper.to_array(graph.constants["c"])
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_text_is_no_constant_tensor():
+    node = helper.make_node("Constant", [], ["c"], value_string="text")
+    assert OnnxGraph(helper.make_graph([node], "graph", [], [])).constants == {}
