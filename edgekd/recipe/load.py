@@ -11,7 +11,7 @@ from edgekd.files import read_content
 from edgekd.nearest import nearest
 from edgekd.options import Mistake
 from edgekd.recipe.mistakes import explain, gathered, shown
-from edgekd.recipe.open_fields import open_fields
+from edgekd.recipe.open_fields import are_merged, open_fields
 from edgekd.recipe.overrides import override
 from edgekd.recipe.schema import Recipe, paths_of
 from edgekd.recipe.tree import Loc, Origin, Tree, mistake, parse
@@ -95,7 +95,7 @@ def read_extended(path: Path, below: tuple[Path, ...], asked: str = "") -> Tree:
         raise mistake(origin, loc, f"expected the path of a recipe, got {shown(extends)}")
     base = path.parent / with_home(extends, origin, loc)
     extended = read_extended(base, files, f"{origin.place}: extends: ")
-    extended.lay_over(tree)
+    extended.lay_over(tree, are_merged)
     return extended
 
 

@@ -90,10 +90,23 @@ def open_places(value: Any, loc: Loc = ()) -> Iterator[Loc]:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         here = (*loc, key)
-        if isinstance(item, dict) and key not in FREE and (SEARCH in item or CHOICE in item):
+        if isinstance(item, dict) and key not in FREE and _form(item):
             yield here
         else:
             yield from open_places(item, here)
+
+
+def are_merged(key: str, base: dict[str, Any], over: dict[str, Any]) -> bool:
+    """Tell whether ``over`` changes keys of ``base``, written under ``key`` in a recipe that it extends.
+
+    An open field takes the place of a section, and of an open field of the other form, and so does a section of it.
+    """
+    return key in FREE or _form(base) == _form(over) or set(over) == {LOG}
+
+
+def _form(content: dict[str, Any]) -> str | None:
+    """Return how an open field is written, None of a section."""
+    return next((form for form in (SEARCH, CHOICE) if form in content), None)
 
 
 def filled(tree: Tree, loc: Loc, value: Any, label: str | int | None = None) -> Tree:

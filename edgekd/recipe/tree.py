@@ -56,13 +56,18 @@ class Tree:
             del self.origins[other]
         self.origins |= origins
 
-    def lay_over(self, over: "Tree", loc: Loc = ()) -> None:
-        """Merge ``over`` into this tree: mappings key by key, everything else replaced whole."""
+    def lay_over(self, over: "Tree", is_merged: Callable[[str, Any, Any], bool], loc: Loc = ()) -> None:
+        """Merge ``over`` into this tree: mappings key by key, everything else replaced whole.
+
+        Args:
+            is_merged: called with a key and the mappings that both have there; tells whether they are merged.
+        """
         for key, value in over.at(loc).items():
             here = (*loc, key)
-            if isinstance(value, dict) and isinstance(self.at(here), dict):
+            known = self.at(here)
+            if isinstance(value, dict) and isinstance(known, dict) and is_merged(key, known, value):
                 self.origins[here] = over.origins[here]
-                self.lay_over(over, here)
+                self.lay_over(over, is_merged, here)
             else:
                 self.put(here, value, over.below(here))
 

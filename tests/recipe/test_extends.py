@@ -5,6 +5,8 @@ import pytest
 
 from edgekd.errors import RecipeError
 from edgekd.recipe import load_recipe
+from edgekd.recipe.load import read_tree
+from edgekd.recipe.open_fields import open_fields
 
 from .conftest import SMALL
 
@@ -70,3 +72,28 @@ def test_an_empty_base(write: Write) -> None:
     write("", "base.yaml")
     with pytest.raises(RecipeError, match=r"^r.yaml:1: extends: base.yaml: the file is empty"):
         load_recipe(write("extends: base.yaml\n"))
+
+
+@pytest.mark.parametrize(
+    ("base", "over"),
+    [
+        ("{choice: [resnet8, small_cnn]}", "{model: small_cnn, args: {width: 8}}"),
+        ("{model: resnet8, args: {width: 8}}", "{choice: [teacher, small_cnn]}"),
+        ("{model: small_cnn, args: {width: {search: [8, 16]}}}", "{args: {width: {choice: [8, 16]}}}"),
+    ],
+)
+def test_an_open_field_and_a_section_are_no_parts_of_each_other(write: Write, base: str, over: str) -> None:
+    write(SMALL.replace("{model: small_cnn}", base), "base.yaml")
+    tree = read_tree(write(f"extends: base.yaml\nstudent: {over}\n"))
+    open_fields(tree)
+    student = tree.value["student"]
+    assert student.get("choice") == (["teacher", "small_cnn"] if "teacher" in over else None)
+    assert student.get("model") == (None if "teacher" in over else "small_cnn")
+    assert student.get("args", {}).get("width") in (None, 8, {"choice": [8, 16]})
+
+
+def test_open_fields_of_one_form_merge(write: Write) -> None:
+    write(SMALL.replace("{model: small_cnn}", "{model: small_cnn, args: {width: {search: [1, 8]}}}"), "base.yaml")
+    for over, width in (("{log: true}", [1, 8]), ("{search: [2, 4], log: true}", [2, 4])):
+        tree = read_tree(write(f"extends: base.yaml\nstudent: {{args: {{width: {over}}}}}\n"))
+        assert tree.value["student"]["args"]["width"] == {"search": width, "log": True}
