@@ -8,7 +8,7 @@ from edgekd.devices.probe import Probe
 from edgekd.devices.registry import devices
 from edgekd.errors import DeviceError, EdgekdError
 from edgekd.options import Mistake
-from edgekd.pipeline.recipe_names import WITHOUT_TORCH, has_torch, unknown_layers, unknown_names
+from edgekd.pipeline.recipe_names import WITHOUT_TORCH, Networks, has_torch, unknown_layers, unknown_names
 from edgekd.pipeline.resolve import is_registered, must_be_known, probe_device, with_architecture, with_targets
 from edgekd.pipeline.target_plan import TargetPlan, plan_targets
 from edgekd.recipe import Recipe, Target
@@ -46,37 +46,42 @@ def check_recipe(path: Path, overrides: Sequence[str] = (), reach: bool = True) 
 
 
 class RecipeLookup:
-    """Looks up what a recipe names, and keeps what it learns of the targets' devices."""
+    """Looks up what recipes name, and keeps what it learns: each device is asked once, and each network built once."""
 
     def __init__(self, reach: bool) -> None:
         self.reach = reach
         self.notes: list[str] = []
+        self._failed: set[str] = set()
+        self._networks = Networks()
         self.probed: dict[str, Probe] = {}
         self.resolved: dict[Target, Target] = {}
 
     def __call__(self, tree: Tree, recipe: Recipe | None) -> list[Mistake]:
         found = [*missing_files(tree), *self._targets(tree)]
         if not has_torch():
-            self.notes.append(WITHOUT_TORCH)
+            self._note(WITHOUT_TORCH)
             return found
         found += unknown_names(tree)
         if self.reach and recipe is not None and not found:
-            found += unknown_layers(recipe, self.notes)
+            found += unknown_layers(recipe, self._networks, self._note)
         return found
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     def _targets(self, tree: Tree) -> Iterator[Mistake]:
         registry = devices()
-        failed: set[str] = set()
         for at, target in _targets_in(tree):
             try:
                 must_be_known(target, registry)
-                if not (self.reach and is_registered(target, registry)) or target.device in failed:
+                if not (self.reach and is_registered(target, registry)) or target.device in self._failed:
                     continue
                 if target.device not in self.probed:
                     self.probed[target.device] = probe_device(registry[target.device])
                 self.resolved[target] = with_architecture(target, self.probed[target.device])
             except DeviceError as error:
-                failed.add(target.device)
+                self._failed.add(target.device)
                 yield Mistake(str(error), "targets", at)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import EdgekdError, first_line
+from edgekd.files import canonical_json
 from edgekd.nearest import among, nearest
 from edgekd.options import Mistake
 from edgekd.recipe import SOURCES, Distill, Prune, Recipe
@@ -48,19 +49,39 @@ def unknown_names(tree: Tree) -> Iterator[Mistake]:
             yield Mistake(f"unknown {registry.kind} {name!r}{known}", *loc)
 
 
-def unknown_layers(recipe: Recipe, notes: list[str]) -> Iterator[Mistake]:
+class Networks:
+    """The networks of recipes, each built once, for images of a size that is not the data's."""
+
+    def __init__(self) -> None:
+        self._built: dict[bytes, nn.Module] = {}
+
+    def of(self, recipe: Recipe, name: str, args: dict[str, object]) -> nn.Module:
+        """Return the network ``name`` for samples as those of ``recipe``.
+
+        Raises:
+            EdgekdError: it cannot be built, or what its samples are is not known without the data.
+        """
+        data = recipe.data
+        key = canonical_json([name, args, data.source, data.grayscale, data.image_size])
+        if key not in self._built:
+            self._built[key] = _built(recipe, name, args)
+        return self._built[key]
+
+
+def unknown_layers(recipe: Recipe, networks: Networks, note: Callable[[str], object]) -> Iterator[Mistake]:
     """Yield a mistake for each layer that a stage names and the networks lack.
 
-    They are built for it, for images of a size that is not the data's. ``notes`` gets the reason where they cannot be.
+    Args:
+        note: called with the reason where they cannot be built.
     """
     named = [(loc, layer, of_teacher) for loc, layer, of_teacher in _layers(recipe)]
     if not named:
         return
     try:
-        teacher = _built(recipe, recipe.teacher.model, recipe.teacher.args)
-        student = _built(recipe, recipe.student.model, recipe.student.args) if recipe.student else teacher
+        teacher = networks.of(recipe, recipe.teacher.model, recipe.teacher.args)
+        student = networks.of(recipe, recipe.student.model, recipe.student.args) if recipe.student else teacher
     except EdgekdError as error:
-        notes.append(
+        note(
             "layers were not looked up, because the networks are not built without the data "
             f"({first_line(error)}); 'edgekd run --dry-run' looks them up"
         )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +48,22 @@ def open_space(path: Path, overrides: Sequence[str] = (), *, apart: bool = True)
     tree = read_tree(path, overrides)
     spell_out_stages(tree)
     open_fields(tree)
-    variants = list(_variants(tree, apart))
+    variants = _with_own_names(list(islice(_variants(tree, apart), MOST_ARMS + 1)))
     if len(variants) > MOST_ARMS:
-        raise RecipeError(
-            f"{path}: the choices make {len(variants)} kinds of students; at most {MOST_ARMS} are searched"
-        )
+        raise RecipeError(f"{path}: the choices make more than {MOST_ARMS} kinds of students, the most that are tried")
     lines: dict[str, None] = {}
-    # The targets are those of all.
+    # The targets are those of all. Layers that one network has, another may lack: its candidates show that.
     lookup = RecipeLookup(reach=True)
-    arms = [_arm(variant, lines, lookup if variant is variants[0] else None) for variant in variants]
+    further = lookup if _are_of_one_network(variants) else RecipeLookup(reach=False)
+    first, *rest = variants
+    arms = [_arm(first, lines, lookup, further), *(_arm(each, lines, further, further) for each in rest)]
     space = Space(path, tree.value, tuple(arms))
     if apart and not lines:
         lines |= dict.fromkeys([*_not_searched(space, tree), *_not_measured(space, tree, lookup)])
     if lines:
         more = len(lines) - MOST_MISTAKES
-        rest = [f"and {more} more mistakes"] if more > 0 else []
-        raise RecipeError("\n".join([*lines][:MOST_MISTAKES] + rest))
+        last = [f"and {more} more mistakes"] if more > 0 else []
+        raise RecipeError("\n".join([*lines][:MOST_MISTAKES] + last))
     if len(arms) == 1 and not arms[0].dimensions:
         way = (
             "open a field, e.g. prune: {macs: {search: [0.2, 0.9]}}, leave student or stages out"
@@ -97,6 +98,16 @@ def _variants(tree: Tree, apart: bool) -> Iterator[_Variant]:
         for way in default_ways(head, student):
             name = f"{student.name} {way.name}".rstrip()
             yield from _expanded(_Variant(name, _having(taken, ("stages",), way.stages), True), apart)
+
+
+def _with_own_names(variants: Sequence[_Variant]) -> list[_Variant]:
+    """Number variants of one name: a value may be written as another's place in its choice."""
+    names = [variant.name for variant in variants]
+    alike = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    return [
+        replace(each, name=f"{each.name} ({number})") if number > 1 else each
+        for each, number in zip(variants, alike, strict=True)
+    ]
 
 
 def _head(tree: Tree) -> Recipe:
@@ -168,17 +179,20 @@ def _expanded(variant: _Variant, apart: bool) -> Iterator[_Variant]:
 def _words(loc: Loc, label: str | int, value: object) -> str:
     if isinstance(label, str):
         return label
-    name = str(loc[-1]) if isinstance(loc[-1], str) else f"stage {loc[-1]}"
+    last = next(part for part in reversed(loc) if isinstance(part, str))
+    name = f"stage {loc[-1]}" if last == "stages" else last
     return f"{name} {value if isinstance(value, str | int | float) else label + 1}"
 
 
 def _changes_costs(loc: Loc) -> bool:
     """Tell whether another value there gives a network of another cost: it is asked for once for a kind of student."""
-    name, own = stage_at(loc) or "", loc[-1]
+    name = stage_at(loc) or ""
     stage = STAGES.get(name)
     if stage is None:
         return loc[0] == "student"
-    return stage.gives != "float" or (loc[-2] == name and (own in CUTS or own in stage.reshapes))
+    # An item of an option's list is of that option.
+    option = loc[loc.index(name) + 1 :][:1]
+    return stage.gives != "float" or any(own in CUTS or own in stage.reshapes for own in option)
 
 
 def _not_searched(space: Space, tree: Tree) -> Iterator[str]:
@@ -253,10 +267,16 @@ def _having(tree: Tree, loc: Loc, value: Any) -> Tree:
     return copy
 
 
-def _arm(variant: _Variant, mistakes: dict[str, None], lookup: RecipeLookup | None) -> Arm:
+def _are_of_one_network(variants: Sequence[_Variant]) -> bool:
+    names = [variant.tree.at(("student", "model")) for variant in variants]
+    return all(name == names[0] and not isinstance(name, dict) for name in names)
+
+
+def _arm(variant: _Variant, mistakes: dict[str, None], lookup: RecipeLookup, of_values: RecipeLookup) -> Arm:
     """Validate ``variant`` at each value of each open field; add a line to ``mistakes`` for each one.
 
-    With ``lookup``, it asks the targets what they are.
+    Args:
+        of_values: looks up what values other than the usual ones name.
     """
     tree = variant.tree
     fields = open_fields(tree)
@@ -266,7 +286,7 @@ def _arm(variant: _Variant, mistakes: dict[str, None], lookup: RecipeLookup | No
     found = _validated(base, mistakes, lookup)
     for loc, values in fields.items():
         for index in range(1, len(values.examples)):
-            _validated(_taking(base, loc, values, index, tree), mistakes)
+            _validated(_taking(base, loc, values, index, tree), mistakes, of_values)
     if found is None:
         return Arm(variant.name, base.value)
     spell_out_stages(base)
@@ -284,9 +304,9 @@ def _taking(base: Tree, loc: Loc, values: OpenValues, index: int, written: Tree 
     return filled(source, loc, values.examples[index], values.labels[index] if isinstance(values, OpenChoice) else None)
 
 
-def _validated(tree: Tree, mistakes: dict[str, None], lookup: RecipeLookup | None = None) -> Recipe | None:
+def _validated(tree: Tree, mistakes: dict[str, None], lookup: RecipeLookup) -> Recipe | None:
     try:
-        return recipe_of(tree, lookup or RecipeLookup(reach=False))
+        return recipe_of(tree, lookup)
     except RecipeError as error:
         mistakes |= dict.fromkeys(str(error).splitlines())
         return None

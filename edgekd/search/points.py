@@ -96,7 +96,8 @@ def _values(dimension: Dimension) -> tuple[object, ...]:
         return tuple(values.examples)
     low, high = float(values.low), float(values.high)
     between = sqrt(low * high) if values.log else (low + high) / 2
-    return tuple(round(each) if values.whole else each for each in (high, between, low))
+    # Two whole numbers have none between them.
+    return tuple(dict.fromkeys(round(each) if values.whole else each for each in (high, between, low)))
 
 
 def _ends(dimension: Dimension) -> tuple[float, float]:

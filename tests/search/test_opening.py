@@ -14,6 +14,7 @@ from edgekd.recipe.open_fields import OpenRange
 from edgekd.recipe.tree import Loc
 from edgekd.search.fit import goal_of
 from edgekd.search.opening import _why_no_energy, open_space
+from edgekd.search.points import arm_space
 from edgekd.search.space import ARM, Dimension
 from edgekd.stages import Distill
 from tests.recipe.test_load import FITTED, ROOT
@@ -289,6 +290,55 @@ def test_what_changes_costs_is_a_kind_of_its_own(write: Write) -> None:
     assert not any(each.is_training for each in space.dimensions)
     scope = open_space(write(f"{HEAD}stages: [prune: {{macs: 0.5, scope: {{choice: [paths, layer]}}}}]\n"))
     assert [arm.name for arm in scope.arms] == ["teacher: scope paths", "teacher: scope layer"]
+    item = open_space(write(f"{HEAD}stages: [prune: {{macs: 0.5, ignore: [{{choice: [conv1, layer3.0.conv1]}}]}}]\n"))
+    assert [arm.name for arm in item.arms] == ["teacher: ignore conv1", "teacher: ignore layer3.0.conv1"]
+    # An option of a loss is none of the stage, whatever it is called.
+    also = "[distill: {also: [{method: at, options: {size: {choice: [1, 2]}}}]}]"
+    loss = open_space(write(f"{HEAD}student: {{model: resnet8}}\nstages: {also}\n"))
+    assert [each.name for each in loss.dimensions] == ["stages.distill.also.0.options.size"] and len(loss.arms) == 1
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        "[distill: {method: fitnet, pairs: {choice: [[[layer3, layer3]], [[layr3, layer3]]]}}, prune: {macs: 0.5}]",
+        "[distill: {choice: {a: {method: kd}, b: {method: fitnet, pairs: [[layr3, layer3]]}}}, prune: {macs: 0.5}]",
+    ],
+)
+def test_layers_that_any_value_names_are_looked_up(write: Write, stages: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        open_space(write(f"{HEAD}student: {{model: resnet8}}\nstages: {stages}\n"))
+    where = "r.yaml:6: stages.0.distill.pairs.0.0"
+    assert str(error.value) == f"{where}: no layer is called 'layr3' (did you mean 'layer3'?)"
+
+
+def test_layers_that_one_of_several_networks_lacks_are_found_by_training(write: Write) -> None:
+    student = "student: {choice: [resnet8, small_cnn]}\n"
+    space = open_space(write(f"{HEAD}{student}stages: [distill: {{method: fitnet, pairs: [[layer3, layer3]]}}]\n"))
+    assert [arm.name for arm in space.arms] == ["resnet8", "small_cnn"]
+
+
+def test_kinds_of_students_have_names_of_their_own(write: Write) -> None:
+    """A list is named by its place in the choice, which may be another value."""
+    student = "student: {model: small_cnn, args: {width: {choice: [[8], 1]}}}\n"
+    space = open_space(write(f"{HEAD}{student}stages: [distill]\n"))
+    assert [arm.name for arm in space.arms] == ["small_cnn: width 1", "small_cnn: width 1 (2)"]
+    students = [space.recipe({ARM: arm.name}).student for arm in space.arms]
+    assert [each and each.args for each in students] == [{"width": [8]}, {"width": 1}]
+
+
+def test_choices_of_more_kinds_than_there_is_memory_for_are_refused(write: Write) -> None:
+    args = ", ".join(f"{name}: {{choice: {list(range(10))}}}" for name in "abcdefghij")
+    with pytest.raises(RecipeError, match="the choices make more than 200 kinds of students, the most that are tried"):
+        open_space(write(f"{HEAD}student: {{model: small_cnn, args: {{{args}}}}}\nstages: [distill]\n"))
+
+
+def test_a_range_is_tried_at_its_ends_and_between_them(write: Write) -> None:
+    search = "views: {search: [1, 2]}, generations: {search: [1, 3]}, lr: {search: [0.01, 0.09], log: true}"
+    space = open_space(write(f"{HEAD}student: {{model: resnet8}}\nstages: [distill: {{{search}}}]\n"))
+    tried = dict(arm_space(space.arms[0]).open)
+    assert tried["stages.distill.views"] == (2, 1) and tried["stages.distill.generations"] == (3, 2, 1)
+    assert tried["stages.distill.lr"] == (0.09, pytest.approx(0.03), 0.01)
 
 
 def test_nothing_open_is_a_recipe_for_run(write: Write) -> None:
