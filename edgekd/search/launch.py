@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from edgekd import children
+from edgekd import children, errors
 from edgekd.log import get_logger
 from edgekd.strict_json import JsonObject
 
@@ -18,6 +18,8 @@ MODULE = "edgekd.search.worker"
 SHOWN = 200
 # Of an error: another process, or the system, killed the process. Other signals come from a user, or from its own code.
 KILLED = "killed"
+# Errors that edgekd raises itself, after which a process is as it was.
+KNOWN = frozenset(name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception))
 
 
 class Worker:
@@ -50,7 +52,11 @@ class Worker:
             process.stdin.flush()
         line = process.stdout.readline()
         if line.endswith("\n"):
-            return dict(json.loads(line))
+            found = dict(json.loads(line))
+            if "error" in found and found.get("kind") not in KNOWN:
+                # Of memory, or of a GPU's driver: what it left behind may fail the next job too.
+                self.stop()
+            return found
         code = process.wait()
         self.stop()
         return {"error": self._why(code), "kind": KILLED if code == -signal.SIGKILL else "died"}
