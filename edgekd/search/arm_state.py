@@ -102,6 +102,7 @@ class ArmState:
         trials: its trained candidates, oldest first.
         noise: of their drops.
         timed: measured over predicted times, by the shares of the candidates that were timed. Predictions go by them.
+        refused: why the last share that has no figures has none, or None.
     """
 
     space: ArmSpace
@@ -110,6 +111,7 @@ class ArmState:
     trials: Sequence[TrialRecord] = ()
     noise: Noise = EXPECTED_NOISE
     timed: Mapping[float, TimeFactors] = field(default_factory=dict)
+    refused: str | None = None
 
     @property
     def name(self) -> str:
@@ -145,12 +147,11 @@ class ArmState:
     @cached_property
     def reach(self) -> tuple[float, float] | None:
         """Return the smallest and the largest share that a cut reaches and that keep the bounds on costs, if any do."""
-        if not self.priced:
+        # A smaller share costs no more than a larger one: of times that say otherwise, the lower one counts.
+        if self.least_excess > 1:
             return None
         low, high = min(self.priced), max(self.priced)
         excess = {share: self.goal.excess(figures) for share, figures in self.priced.items()}
-        if excess[low] > 1:
-            return None
         shares = np.geomspace(low, high, 97)
         within = [share for share in shares if cost_between(share, excess) <= ROOM]
         return low, rounded(float(within[-1])) if within else low
@@ -306,8 +307,9 @@ def _curve(
 
 
 def rounded(share: float) -> float:
-    """Round a share to four digits, as the record holds it."""
-    return round(share, 4)
+    """Round a share to four digits, as the record holds it; one that would be none or all of a network stays."""
+    found = round(share, 4)
+    return found if 0 < found < 1 else share
 
 
 def middle(low: float, high: float) -> float:

@@ -40,3 +40,23 @@ def common_share(likenesses: Sequence[float]) -> float:
     """Return the share of a drop's variance that students have in common, from how alike each is to earlier ones."""
     expected = EXPECTED * EXPECTED_NOISE.common
     return float(np.clip((expected + sum(likenesses)) / (EXPECTED + len(likenesses)), 0.0, 0.95))
+
+
+def without_luck(drops: Sequence[float], errors: Sequence[float], common: float) -> tuple[float, float]:
+    """Return the mean and the standard deviation of the true drop of the candidate that was chosen for the least one.
+
+    The best of several scores is the best by luck too. A posterior mean is the same whether it was chosen or not, with
+    a normal prior of true drops that all scores show together (Efron 2011, "Tweedie's formula and selection bias").
+
+    Args:
+        drops, errors: of it, then of all others that it was chosen from, with their standard errors.
+        common: the share of an error's variance that all candidates have in common.
+    """
+    if len(drops) == 1:
+        return drops[0], errors[0]
+    own, middle = (1 - common) * np.square(errors), float(np.mean(drops))
+    true = max(0.0, float(np.var(drops, ddof=1) - own.mean()))
+    kept = true / max(true + own[0], 1e-18)
+    of_middle = (1 - kept) ** 2 * (true + own.mean()) / len(drops)
+    error = np.sqrt(kept * own[0] + of_middle + common * errors[0] ** 2)
+    return middle + kept * (drops[0] - middle), float(error)

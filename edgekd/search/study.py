@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf
 
+from edgekd.formatting import exceeds
 from edgekd.records.candidate_figures import Figures
 from edgekd.search.arm_state import ArmState, TrialRecord, middle, rounded
 from edgekd.search.goal import Goal
@@ -116,6 +117,11 @@ class Study:
         best = min(assured, key=self._cost_of) if assured else max(every, key=self._assurance)
         return self._finish([best], reason)
 
+    def compared_with(self, winner: TrialRecord) -> list[TrialRecord]:
+        """Return ``winner`` and the others that it was the best of, where quality is made best."""
+        every = [trial for arm in self.arms for trial in arm.points(arm.space.top)]
+        return [winner, *(trial for trial in self._within(every) if trial.number != winner.number)]
+
     @property
     def too_much(self) -> str | None:
         """Return which bounds on costs no student keeps, and the nearest one's; None where one does, or costs lack."""
@@ -151,8 +157,8 @@ class Study:
     def _keeps_costs(self, arm: ArmState) -> bool:
         if arm.reach is None:
             over = f"even its cheapest student is predicted at {arm.least_excess:.3g} times a bound"
-            reason = over if arm.priced else "no cut of it can be made"
-            self.left[arm.name] = reason
+            none = f"no student of it can be made: {arm.refused}" if arm.refused else "no cut of it can be made"
+            self.left[arm.name] = over if arm.priced else none
         return arm.reach is not None
 
     def _works(self, arm: ArmState) -> bool:
@@ -321,13 +327,13 @@ class Study:
         surest = max(trained, key=self._assurance)
         assurance = self._assurance(surest)
         unsure = f"{reason}; none keeps it with a probability of {ASSURED:.0%}, the surest with {assurance:.0%}"
-        return Finish([surest], assurance, unsure, self._what_it_takes(surest) if assurance < 0.5 else None)
+        return Finish([surest], assurance, unsure, self._what_it_takes(surest) if assurance < HOPELESS else None)
 
     def _quality(self, trial: TrialRecord) -> tuple[bool, float]:
         """Return the drop of what is made best, after whether a metric exceeds its bound."""
         assert trial.figures is not None
         most = self.goal.allowed
-        return most is not None and self.goal.drop(trial.figures)[0] > most, trial.figures.drop
+        return most is not None and exceeds(self.goal.drop(trial.figures)[0], most), trial.figures.drop
 
     def _what_it_takes(self, trial: TrialRecord) -> str:
         arm = self._arm(trial)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgekd.search.quality_curve import Noise, Point, QualityCurve
-from edgekd.search.shared_noise import common_share, training_noise, with_shared_noise
+from edgekd.search.shared_noise import common_share, training_noise, with_shared_noise, without_luck
 from tests.search.simulated import Simulation
 
 ERROR = 0.002
@@ -59,3 +59,24 @@ def test_arms_have_one_noise() -> None:
     world.run()
     arms = with_shared_noise(world.study().arms)
     assert len({arm.noise for arm in arms}) == 1 and arms[0].noise.test == 1.0
+
+
+def test_the_least_of_several_drops_is_the_least_by_luck_too() -> None:
+    # Half of the variance of these two, 0.0002, is that of their errors.
+    assert without_luck([0.0, 0.02], [0.01, 0.01], 0.0) == pytest.approx((0.005, np.sqrt(0.75) * 0.01))
+    assert without_luck([0.01], [0.004], 0.4) == (0.01, 0.004)
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.002, 0.006])
+def test_what_luck_adds_to_the_best_of_eight_is_taken_off_in_the_mean(apart: float) -> None:
+    """True drops differ by ``apart``; errors are 0.3 points, of which 0.4 of the variance is common to all."""
+    random, error, luck, left = np.random.default_rng(0), 0.003, [], []
+    for _ in range(4000):
+        true = random.normal(0.01, apart, 8)
+        shown = true + random.normal(0, np.sqrt(0.4) * error) + random.normal(0, np.sqrt(0.6) * error, 8)
+        first = int(np.argmin(shown))
+        drops = [shown[first], *np.delete(shown, first)]
+        luck.append(shown[first] - true[first])
+        left.append(without_luck(drops, [error] * 8, 0.4)[0] - true[first])
+    assert np.mean(luck) < -0.0005
+    assert abs(np.mean(left)) < 0.35 * abs(np.mean(luck))

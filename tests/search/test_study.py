@@ -287,3 +287,32 @@ def test_a_student_that_is_the_surest_without_being_sure_is_said_to_be() -> None
     assert isinstance(finish, Finish) and finish.best == [done]
     assert finish.assurance is not None and 0.5 < finish.assurance < 0.9
     assert finish.reason.endswith(f"none keeps it with a probability of 90%, the surest with {finish.assurance:.0%}")
+
+
+def test_an_arm_is_not_left_where_a_larger_share_is_timed_to_be_the_faster() -> None:
+    """The smallest share seems to take 4 % more than is allowed, and a larger one 10 % less: it takes no longer."""
+    goal, space = Goal(LATENCY, ALLOWED, {"latency_ratio": 0.5}), ArmSpace("only", 0.1, 0.9)
+    times = {0.1: 1.04, 0.4: 0.9, 0.9: 3.6}
+    prices: dict[float, Figures | None] = {share: replace(timed(share), ms=ms) for share, ms in times.items()}
+    arm = ArmState(space, goal, prices)
+    # 0.97 of the bound is reached at 0.4 * (0.9 / 0.4) ** (log(0.97 / 0.9) / log(4)).
+    assert arm.reach is not None and arm.reach[0] == 0.1 and 0.4 <= arm.reach[1] <= 0.418
+    study = Study(goal, [arm])
+    assert not isinstance(study.next(), Finish) and not study.left and study.too_much is None
+
+
+@pytest.mark.parametrize("low", [0.00001, 0.00003])
+def test_a_share_that_rounds_to_none_or_to_all_stays(low: float) -> None:
+    assert ArmState(ArmSpace("only", low, 0.99999), Goal(SIZE, ALLOWED), {}).to_price() == [low, 0.99999]
+    assert ArmState(ArmSpace("only", 0.12346, 0.9), Goal(SIZE, ALLOWED), {}).to_price() == [0.1235, 0.9]
+
+
+@pytest.mark.parametrize(("drop", "is_said"), [(0.012, False), (0.03, True)])
+def test_out_of_reach_is_what_is_hardly_probable_to_be_kept(drop: float, is_said: bool) -> None:
+    """One standard error above the bound, of 0.2 points, others of its kind may still keep it."""
+    goal = Goal(SIZE, ALLOWED)
+    done = TrialRecord(1, "only", 1.0, 0, figures(0.5, drop))
+    finish = Study(goal, [ArmState(ArmSpace("only"), goal, {1.0: figures(0.5)}, [done])]).next()
+    assert isinstance(finish, Finish) and finish.assurance is not None
+    assert (finish.assurance < 0.15) is is_said and finish.assurance < 0.5
+    assert (finish.unreachable is not None) is is_said
