@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass, field
 
 from edgekd.strict_json import JsonObject
 
+# Of an event with times: the machine that they are of.
+MACHINE = "machine"
+
 
 @dataclass(frozen=True)
 class Figures:

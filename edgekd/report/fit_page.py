@@ -8,7 +8,7 @@ import yaml
 from edgekd.files import write_text
 from edgekd.formatting import ABSENT, Column, escape_markdown, markdown_table, percent, significant
 from edgekd.report.fit_plots import FEWEST, fit_pictures, outcome
-from edgekd.report.fit_record import WINNER_RECIPE, FitRecord, SearchCandidate, read_fit
+from edgekd.report.fit_record import CANDIDATES, WINNER_RECIPE, FitRecord, SearchCandidate, read_fit, short_names
 from edgekd.report.html import page
 from edgekd.report.load import WINNER, readable
 from edgekd.report.verdict import NO_BUDGET, lines
@@ -119,8 +119,14 @@ def facts(fit: FitRecord) -> list[tuple[str, str]]:
     if "corrected_drop" in validation:
         drop = validation["corrected_drop"]
         corrected = metric.shown_change(fit.signed(drop))
-        found.append(("Corrected for having been chosen", f"{corrected}, by the curve through all of its kind"))
+        found.append(("Corrected for having been chosen", f"{corrected}, {corrected_by(validation)}"))
     return found
+
+
+def corrected_by(validation: Mapping[str, object]) -> str:
+    """Say by what the winner's drop is freed of the luck that chose it; ``validation`` is that of the summary."""
+    every = validation.get("corrected_by") == CANDIDATES
+    return "by all candidates that it was chosen from" if every else "by the curve through all of its kind"
 
 
 def trial_columns(fit: FitRecord) -> list[Column]:
@@ -132,7 +138,8 @@ def trial_columns(fit: FitRecord) -> list[Column]:
     def training(trial: SearchCandidate) -> str:
         return f"{trial.level + 1} of {fit.levels.get(trial.arm, 1)}"
 
-    chosen = [_choice(name) for name in {name: None for trial in fit.trials for name in trial.choices or {}}]
+    names = short_names(name for trial in fit.trials for name in trial.choices or {})
+    chosen = [_choice(name, short) for name, short in names.items()]
     return [
         Column("Trial", lambda trial: str(trial.number), number=False),
         Column("Kind of student", lambda trial: trial.arm, number=False),
@@ -152,8 +159,8 @@ def _measured(name: str, found: Mapping[int, float]) -> Column:
     return Column(f"Measured {name}", lambda trial: percent(found.get(trial.number)))
 
 
-def _choice(name: str) -> Column:
-    return Column(name.rpartition(".")[2], lambda trial: str((trial.choices or {}).get(name, ABSENT)), number=False)
+def _choice(name: str, heading: str) -> Column:
+    return Column(heading, lambda trial: str((trial.choices or {}).get(name, ABSENT)), number=False)
 
 
 def kinds(fit: FitRecord) -> Mapping[str, tuple[str, str, str]]:
@@ -164,7 +171,8 @@ def kinds(fit: FitRecord) -> Mapping[str, tuple[str, str, str]]:
         costs = [fit.cost(each) for each in (*fit.priced, *fit.trials) if each.arm == arm and each.figures]
         tried = sum(trial.arm == arm for trial in fit.trials)
         won = fit.winner is not None and fit.winner.arm == arm
-        why = fit.left.get(arm, "won" if won else last if tried else "not reached")
+        # One that was left may win all the same, with what was trained of it before.
+        why = "won" if won else fit.left.get(arm, last if tried else "not reached")
         found[arm] = (str(tried), percent(min(costs)) if costs else ABSENT, why)
     return found
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from edgekd.formatting import percent
 from edgekd.report.colours import COLOURS, INK
-from edgekd.report.fit_record import FitRecord, SearchCandidate
+from edgekd.report.fit_record import FitRecord, SearchCandidate, short_names
 from edgekd.report.labels import Mark, place_labels
 from edgekd.report.plots import Picture, draw, plain_axes, reach
 
@@ -116,12 +116,12 @@ def coordinate_columns(fit: FitRecord) -> dict[str, list[str | float]]:
     """Return the coordinates of the known trials by name, without those that never change."""
     rows = [trial.features for trial, _, _ in fit.known]
     found: dict[str, list[str | float]] = {}
-    for name in {name: None for row in rows for name in row}:
+    for name, short in short_names(name for row in rows for name in row).items():
         values = [row.get(name, "–") for row in rows]
         if len({str(value) for value in values}) > 1 or name == "kind":
             numbers = [value for value in values if isinstance(value, int | float)]
             all_numbers = len(numbers) == len(values)
-            found[str(name).rpartition(".")[2]] = list(map(float, numbers)) if all_numbers else list(map(str, values))
+            found[short] = list(map(float, numbers)) if all_numbers else list(map(str, values))
     if "kept" in found:
         found["% kept"] = [100 * float(value) for value in found.pop("kept")]
     found["% of cost"] = [100 * cost for _, _, cost in fit.known]

@@ -1,6 +1,6 @@
 """The record of a search, read from its folder: what was tried in which order, and what came of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +9,9 @@ import yaml
 
 from edgekd.errors import EdgekdError
 from edgekd.files import read_content, read_object
+from edgekd.formatting import exceeds
 from edgekd.options import Budget
-from edgekd.records.candidate_figures import Figures
+from edgekd.records.candidate_figures import MACHINE, Figures
 from edgekd.report.candidate_cost import ENERGY, LATENCY, SIZE, cost_between, cost_ratio, is_timed
 from edgekd.report.load import NAME, WINNER, load_report
 from edgekd.report.pareto import front
@@ -25,6 +26,8 @@ FIRST_RECIPE = "trials/001.yaml"
 MEASURED = {LATENCY: "ratios", ENERGY: "energies"}
 # Of standard errors: a 95 % interval.
 REACH = 1.96
+# What the winner's drop is corrected by where its quality is what was made best.
+CANDIDATES = "candidates"
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,14 @@ class SearchCandidate:
 
     @property
     def features(self) -> dict[str, object]:
-        """Return where it is in the space, by names for people."""
+        """Return where it is in the space, by names for people and those of its open fields."""
         return {"kind": self.arm, "kept": self.share, "training": self.level + 1, **(self.choices or {})}
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the last part of each dotted name; the whole name where another has that part too."""
+    last = {name: name.rpartition(".")[2] for name in names}
+    return {name: own if list(last.values()).count(own) == 1 else name for name, own in last.items()}
 
 
 @dataclass(frozen=True)
@@ -97,9 +106,10 @@ class FitRecord:
 
     def keeps_drops(self, figures: Figures) -> bool:
         """Tell whether each metric that is bounded is within its bound."""
-        if self.largest_drop is not None and figures.drop > self.largest_drop:
+        if self.largest_drop is not None and exceeds(figures.drop, self.largest_drop):
             return False
-        return all(figures.others[name][0] <= most for name, most in self.other_drops.items() if name in figures.others)
+        others = (name for name in self.other_drops if name in figures.others)
+        return not any(exceeds(figures.others[name][0], self.other_drops[name]) for name in others)
 
     def signed(self, drop: float) -> float:
         """Return a drop as the change of the metric: above 0 for a worse network where lower values are better."""
@@ -179,8 +189,8 @@ def read_fit(folder: Path) -> FitRecord:
         metric=metric,
         budget=budget,
         levels={arm["name"]: arm.get("levels", 1) for arm in begun["arms"]},
-        priced=tuple(_candidate(event) for event in events if event["event"] == "price"),
-        trials=tuple(_candidate(event) for event in events if event["event"] == "trial"),
+        priced=tuple(map(_candidate, _of_last_machine(events, "price"))),
+        trials=tuple(map(_candidate, _of_last_machine(events, "trial"))),
         left={event["arm"]: event["reason"] for event in events if event["event"] == "left"},
         summary=read_object(summary, "the same 'edgekd fit' writes it again") if summary.is_file() else {},
         recipe=(folder / WINNER_RECIPE).read_text(encoding="utf-8") if (folder / WINNER_RECIPE).is_file() else "",
@@ -191,9 +201,16 @@ def read_fit(folder: Path) -> FitRecord:
 
 
 def _measured(events: Sequence[JsonObject], name: str) -> dict[int, float]:
-    known = [each for each in events if each["event"] == "timed" and name in each]
+    known = [each for each in _of_last_machine(events, "timed") if name in each]
     pairs = (pair for each in known for pair in zip(each["trials"], each[name], strict=True))
     return {number: value for number, value in pairs if value is not None}
+
+
+def _of_last_machine(events: Sequence[JsonObject], kind: str) -> list[JsonObject]:
+    """The events of one kind without those whose times are of a machine that the search has left."""
+    found = [each for each in events if each["event"] == kind]
+    last = next((each[MACHINE] for each in reversed(found) if each.get(MACHINE)), None)
+    return [each for each in found if last is None or each.get(MACHINE) in (None, last)]
 
 
 def _events(path: Path) -> list[JsonObject]:

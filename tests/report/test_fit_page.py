@@ -11,13 +11,15 @@ from edgekd.report.fit_page import (
     facts,
     fit_headline,
     fit_verdict,
+    kinds,
     render_fit,
     render_fit_markdown,
+    trial_columns,
     without_folders,
     write_fit_page,
 )
 from edgekd.report.fit_plots import coordinate_columns, front_alt, importances
-from edgekd.report.fit_record import SearchCandidate, is_fit, read_fit
+from edgekd.report.fit_record import SearchCandidate, is_fit, read_fit, short_names
 
 from .search import ARMS, write_search
 
@@ -120,3 +122,50 @@ def test_a_damaged_recipe_of_the_winner_is_said(tmp_path: Path) -> None:
     (search / "winner.yaml").write_text("name: [")
     with pytest.raises(EdgekdError, match="holds a value that cannot be shown \\(ParserError: "):
         write_fit_page(search)
+
+
+def test_coordinates_of_one_last_name_are_all_there(folder: Path) -> None:
+    """A sweep of two stages' epochs, and of an argument that is called as a coordinate of all searches is."""
+    fit = read_fit(folder)
+    names = ("stages.distill.epochs", "stages.prune.epochs", "student.args.kind")
+    choices = [dict(zip(names, (each, 9 - each, f"k{each}"), strict=True)) for each in range(9)]
+    trials = tuple(replace(trial, choices=own) for trial, own in zip(fit.trials, choices, strict=True))
+    fit = replace(fit, trials=trials)
+    columns = coordinate_columns(fit)
+    assert columns["stages.distill.epochs"] == list(range(8))
+    assert columns["stages.prune.epochs"] == list(range(9, 1, -1))
+    assert columns["kind"][0] == next(iter(ARMS)) and columns["student.args.kind"][0] == "k0"
+    assert {"stages.distill.epochs", "stages.prune.epochs", "kind"} <= {each.heading for each in trial_columns(fit)}
+    assert short_names(["stages.distill.epochs", "stages.prune.macs"]) == {
+        "stages.distill.epochs": "epochs",
+        "stages.prune.macs": "macs",
+    }
+
+
+def test_a_kind_that_was_left_and_won_all_the_same_is_said_to_have_won(folder: Path) -> None:
+    fit = read_fit(folder)
+    assert fit.winner is not None
+    left = replace(fit, left={**fit.left, fit.winner.arm: "others were better after short trainings (level 1)"})
+    assert kinds(left)[fit.winner.arm][2] == "won"
+
+
+def test_the_costs_of_a_search_that_was_moved_are_those_of_its_last_machine(tmp_path: Path) -> None:
+    folder = write_search(tmp_path / "moved")
+    events = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()[:-1]]
+    again = [{**event, "machine": "new"} for event in events if event["event"] in ("price", "timed")]
+    for event in again:
+        event.get("figures", {})["teacher_ms"] = 1.0
+    old = [{**event, "machine": "old"} if event["event"] in ("price", "timed") else event for event in events]
+    (folder / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in [*old, *again]))
+    fit = read_fit(folder)
+    assert len(fit.priced) == len(again) - 2
+    assert {each.figures and each.figures.teacher_ms for each in fit.priced} == {1.0}
+    assert fit.measured == read_fit(write_search(tmp_path / "stayed")).measured
+
+
+def test_a_drop_of_as_much_as_is_allowed_is_within_it(folder: Path) -> None:
+    """0.7 / 100 is a hair below 7 / 1000."""
+    fit = replace(read_fit(folder), budget=Budget(accuracy_drop=0.7))
+    figures = fit.known[0][1]
+    assert fit.largest_drop is not None and fit.largest_drop < 7 / 1000
+    assert fit.keeps_drops(replace(figures, drop=7 / 1000)) and not fit.keeps_drops(replace(figures, drop=8 / 1000))
