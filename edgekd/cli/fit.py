@@ -56,7 +56,7 @@ def fit(
         raise RecipeError(f"--hours {hours:g}: give a time above 0")
     space = open_space(recipe, set_)
     folder = out or Path("fits") / space.base.name
-    runner = RayCluster(address, folder, space.base, space.files) if address else None
+    runner = RayCluster(address, folder, space.base, space.files) if address is not None else None
     result = fit(space, folder, hours=hours, command=command_line(sys.argv[1:]), runner=runner)
     if result.is_untried:
         raise EdgekdError(result.finish.reason)
@@ -87,6 +87,7 @@ def print_result(result: "FitResult", folder: Path, page: Path) -> None:
 
 def on_validation(found: "JsonObject") -> str:
     """Return the winner's drop on the samples that it was chosen on, and without what being chosen adds to it."""
+    from edgekd.report.fit_page import corrected_by
     from edgekd.search.goal import Goal
     from edgekd.tasks.registry import metric_named
 
@@ -94,7 +95,7 @@ def on_validation(found: "JsonObject") -> str:
     shown = Goal(metric.name, scale=metric.scale, unit=metric.unit_of_differences).shown
     words = f"{found['n']} validation samples: a drop of {shown(found['drop'], found['error'])}"
     if "corrected_drop" in found:
-        words += f"; {shown(found['corrected_drop'], found['corrected_error'])} by the curve through all of its kind"
+        words += f"; {shown(found['corrected_drop'], found['corrected_error'])} {corrected_by(found)}"
     if "assurance" not in found:
         return words
     return f"{words}, which keeps the budget with a probability of {found['assurance']:.0%}"

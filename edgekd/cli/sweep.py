@@ -36,15 +36,15 @@ def sweep(
 
     space = open_space(recipe, [*set_, *grid_overrides(grid)], apart=False)
     folder = out or Path("sweeps") / space.base.name
-    runner = RayCluster(address, folder, space.base, space.files) if address else None
+    runner = RayCluster(address, folder, space.base, space.files) if address is not None else None
     failed = sweep(space, folder, runner)
     fit = read_fit(folder)
     if failed == len(fit.trials):
         raise EdgekdError(f"no point of the grid gave a network; the first: {fit.trials[0].error}")
     for trial in fit.front:
         assert trial.figures is not None
-        words = ", ".join(f"{name} {value}" for name, value in (trial.choices or {}).items())
+        words = ", ".join([trial.arm, *(f"{name} {value}" for name, value in (trial.choices or {}).items())])
         change = fit.metric.shown_change(*fit.change(trial.figures))
         cost = f"{fit.cost(trial):.1%} of the teacher's {fit.cost_name}"
-        tell(f"trial {trial.number:<3} {trial.arm}, {words}: {cost}, {change}")
+        tell(f"trial {trial.number:<3} {words}: {cost}, {change}")
     tell(f"report   {write_fit_page(folder)}")

@@ -10,7 +10,9 @@ from edgekd.scratch import hold
 
 JOURNAL, SUMMARY, WINNER_RECIPE = "journal.jsonl", "fit.json", "winner.yaml"
 TRIALS, PRICES, CACHE, WINNER, WORKER_LOG = "trials", "prices", "cache", "winner", "worker.log"
-LOCK = ".lock"
+LOCK, RAY_LOG = ".lock", "ray.log"
+# What a search writes before its record; a run's folder has a lock of that name too.
+BEFORE_RECORD = {LOCK, RAY_LOG}
 SCHEMA_VERSION = 1
 
 
@@ -21,8 +23,11 @@ def fit_folder(folder: Path) -> Iterator[None]:
     Raises:
         StorageError: another one is at work there, or the folder holds something else.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / JOURNAL).is_file() and not (folder / LOCK).is_file():
-        raise StorageError(f"{folder} is not empty and holds no search: choose another folder with --out")
+    if folder.is_dir() and not (folder / JOURNAL).is_file():
+        with storage(folder):
+            others = {each.name for each in folder.iterdir()} - BEFORE_RECORD
+        if others:
+            raise StorageError(f"{folder} is not empty and holds no search: choose another folder with --out")
     make_folder(folder)
     try:
         with storage(folder), hold(folder / LOCK):

@@ -20,18 +20,18 @@ from edgekd import children
 from edgekd.devices.registry import LOCAL, devices
 from edgekd.errors import ClusterError, EdgekdError
 from edgekd.extras import how_to_install
-from edgekd.files import make_folder
+from edgekd.files import make_folder, storage
 from edgekd.log import get_logger
 from edgekd.recipe import Recipe, load_recipe
 from edgekd.runtime import RUNTIMES
-from edgekd.search.folder import LOCK
+from edgekd.search.folder import LOCK, RAY_LOG
 from edgekd.search.ray_node import LOG_OF, NODE, PACKAGES, TIMING, TRAINING
 from edgekd.strict_json import JsonObject
 
 logger = get_logger(__name__)
 
 MODULE = "edgekd.search.ray_driver"
-RAY_LOG, PLACED = "ray.log", "placed.jsonl"
+PLACED = "placed.jsonl"
 CONNECT_S = 5.0
 # Jobs that time; nothing is left to train for them.
 TIMED_JOBS = ("time", "run")
@@ -159,7 +159,8 @@ class RayCluster:
         where = {name: found.pop(name) for name in ("node", "began", "ended") if name in found}
         if "error" in found and "node" in where:
             found["error"] += f" (on {where['node']})"
-        with self._lock, (self.folder / PLACED).open("a", encoding="utf-8") as file:
+        place = self.folder / PLACED
+        with storage(place), self._lock, place.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**about, **where}) + "\n")
         return found
 

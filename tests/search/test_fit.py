@@ -14,6 +14,7 @@ import pytest
 
 from edgekd.cli.fit import fit as command
 from edgekd.cli.fit import verdict
+from edgekd.cli.sweep import sweep as sweep_command
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.recipe import load_recipe
 from edgekd.records.candidate_figures import Figures
@@ -670,3 +671,30 @@ def test_a_smaller_share_costs_no_more() -> None:
     between = (0.28 * 0.6) ** 0.5
     for share, cost in ((0.2, 0.28), (0.3, 0.28), (0.4, 0.28), ((0.4 * 0.7) ** 0.5, between), (1.0, 1.0)):
         assert arm.cost(share) == pytest.approx(cost)
+
+
+def test_the_folder_of_a_run_is_left_alone(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
+    """It has a lock of the same name as a search's, and a page that a search would write over."""
+    for name, text in {".lock": "", "edgekd-run.json": "{}", "report.html": "the run's"}.items():
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / name).write_text(text)
+    with pytest.raises(StorageError, match="run is not empty and holds no search: choose another folder with --out"):
+        fit(open_recipe(), tmp_path / "run")
+    assert {each.name for each in (tmp_path / "run").iterdir()} == {".lock", "edgekd-run.json", "report.html"}
+    # What a search leaves that could not reach its cluster is no other's.
+    (tmp_path / "begun").mkdir()
+    for name in (".lock", "ray.log"):
+        (tmp_path / "begun" / name).touch()
+    assert fit(open_recipe(), tmp_path / "begun").met
+
+
+def test_an_address_that_is_empty_is_refused(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a variable that is not set: to train here instead would be no answer."""
+    open_recipe()
+    monkeypatch.setattr("edgekd.cli.interrupt.leave_on_signal", lambda *_: None)
+    for run, options in ((command, {}), (sweep_command, {"grid": ["prune.macs=0.3,0.5", "distill.epochs=1,2"]})):
+        with pytest.raises(EdgekdError, match="--address : expected HOST:PORT of a Ray cluster's head"):
+            run(tmp_path / "recipe.yaml", out=tmp_path / "out", address="", **options)  # type: ignore[operator]
+    assert not (tmp_path / "out").exists() and not FormulaWorker.jobs
