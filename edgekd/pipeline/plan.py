@@ -109,5 +109,4 @@ def must_shrink(recipe: Recipe, teacher: Size, student: Size) -> None:
 
 def resolve_training(recipe: Recipe, data: DataSet) -> Recipe:
     """Return ``recipe`` with the length of each stage's training, where it leaves that to the data."""
-    steps = len(batches(data, recipe.seed, 0))
-    return recipe.model_copy(update={"stages": tuple(stage.trained_for(steps) for stage in recipe.stages)})
+    return recipe.trained_for(len(batches(data, recipe.seed, 0)))

@@ -217,6 +217,11 @@ class Recipe(Section):
         given = (self.decoder or {}).items()
         return {name: int(value) if name in whole and value.is_integer() else value for name, value in given}
 
+    def trained_for(self, steps_per_epoch: int) -> Self:
+        """Return this recipe with the length of each stage's training, where it leaves that to the data."""
+        stages = tuple(stage.trained_for(steps_per_epoch) for stage in self.stages)
+        return self.model_copy(update={"stages": stages})
+
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON values in the form of the YAML, with defaults, without what is None."""
         return plain(self)

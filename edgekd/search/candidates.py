@@ -1,14 +1,15 @@
 """The candidates of a search: their recipes in its folder, their jobs, and what it records of them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from edgekd.errors import EdgekdError
+from edgekd.errors import EdgekdError, RecipeError, first_line
 from edgekd.files import make_folder, write_text
 from edgekd.log import get_logger
 from edgekd.recipe import Recipe
-from edgekd.records.candidate_figures import Figures
+from edgekd.records.candidate_figures import MACHINE, Figures
 from edgekd.search.folder import CACHE, PRICES, TRIALS
 from edgekd.search.goal import Goal
 from edgekd.search.jobs import Jobs
@@ -23,6 +24,8 @@ logger = get_logger(__name__)
 
 # Of a price: its costs are those of the file that a measured placement leaves. Older ones are those of all int8.
 DEPLOYED = "deployed"
+# Of an error in finding the first cost: it is that kind of student's own, and others may do.
+OF_ONE_KIND = ("ModelError", "RecipeError", "ExportError")
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,10 @@ class CandidateJob:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The candidates of a search in ``folder``, those under way in ``jobs`` and the others in ``log``."""
+    """The candidates of a search in ``folder``, those under way in ``jobs`` and the others in ``log``.
+
+    ``machine`` is what their times are of, if that is known.
+    """
 
     folder: Path
     log: StudyLog
@@ -43,6 +49,7 @@ class Candidates:
     goal: Goal
     jobs: Jobs[CandidateJob]
     clock: TimeSpent
+    machine: str | None = None
 
     @property
     def arms(self) -> set[str]:
@@ -50,11 +57,20 @@ class Candidates:
         return {candidate.action.arm for candidate in self.jobs.under_way}
 
     def start(self, action: Action) -> None:
-        """Start the job that ``action`` asks for."""
+        """Start the job that ``action`` asks for; or record that its values do not go together."""
         assert isinstance(action, Price | TrainCandidate)
+        try:
+            self._start(action)
+        except RecipeError as error:
+            # Each value was validated beside the usual ones of other fields, not beside what was chosen of them.
+            if isinstance(action, Price):
+                raise
+            self._record_trial(action, self._next_number, {"error": first_line(error), "seconds": 0.0})
+
+    def _start(self, action: Price | TrainCandidate) -> None:
         if isinstance(action, Price):
             recipe = self.points.untrained(action.arm, action.share)
-            number, path = self._numbered(PRICES, action, recipe)
+            number, path = self._numbered(PRICES, recipe)
             # Times decide which file a measured placement leaves, and so its size.
             sized = self.goal.is_cost or bool(self.goal.bounds)
             timed, filed = self.goal.is_timed or (sized and is_placed_by_measurement(recipe)), True
@@ -62,7 +78,7 @@ class Candidates:
         else:
             at = (action.arm, action.share, action.level, action.choices)
             recipe = self.points.trial(*at)
-            number, path = self._numbered(TRIALS, action, recipe)
+            number, path = self._numbered(TRIALS, recipe)
             values = "".join(f", {name} {value}" for name, value in action.choices.items())
             place = f"{action.arm}{at_share(action.share)}{values}"
             logger.info(f"trial {number}: {place}, training {action.level + 1}; {self.clock.words}")
@@ -71,7 +87,8 @@ class Candidates:
             earlier = [str(self.folder / TRIALS / f"{each:03d}") for each in self._near] if filed else []
         about = {"of": path.parent.name, "number": number, "arm": action.arm, "share": action.share}
         self.log.append(START, **about, spent=round(self.clock.spent, 2))
-        known = (figures.teacher_ms for entry in self.log.of("price") if (figures := figures_of(entry)))
+        priced = self.log.of_machine("price", self.machine)
+        known = (figures.teacher_ms for entry in priced if (figures := figures_of(entry)))
         self.jobs.start(
             CandidateJob(action, number),
             "try",
@@ -105,25 +122,34 @@ class Candidates:
             if (figures := figures_of(entry)) and self.goal.is_near(figures)
         ]
 
-    def _numbered(self, kind: str, action: Action, recipe: Recipe) -> tuple[int, Path]:
-        """Write the recipe with the next number. One that was begun for another recipe has that one's run folder."""
-        text, known = recipe.to_yaml(), self.log.of("price" if kind == PRICES else "trial")
-        taken = {each.number for each in self.jobs.under_way if isinstance(each.action, type(action))}
+    @property
+    def _next_number(self) -> int:
+        """Return the number of a trial that has no run folder."""
+        return next(each for each in self._free(TRIALS) if not (self.folder / TRIALS / f"{each:03d}.yaml").exists())
+
+    def _free(self, kind: str) -> Iterator[int]:
+        """Yield the numbers that no recorded candidate of this kind has, and none under way."""
+        known, action = (self.log.of("price"), Price) if kind == PRICES else (self.log.of("trial"), TrainCandidate)
+        taken = {each.number for each in self.jobs.under_way if isinstance(each.action, action)}
         taken |= {entry["number"] for entry in known if "number" in entry}
-        paths = ((number, self.folder / kind / f"{number:03d}.yaml") for number in count(len(known) + 1))
-        free = (each for each in paths if each[0] not in taken)
-        number, path = next(each for each in free if not each[1].exists() or each[1].read_text("utf-8") == text)
+        return (number for number in count(len(known) + 1) if number not in taken)
+
+    def _numbered(self, kind: str, recipe: Recipe) -> tuple[int, Path]:
+        """Write the recipe with the next number. One that was begun for another recipe has that one's run folder."""
+        text = recipe.to_yaml()
+        paths = ((number, self.folder / kind / f"{number:03d}.yaml") for number in self._free(kind))
+        number, path = next(each for each in paths if not each[1].exists() or each[1].read_text("utf-8") == text)
         make_folder(path.parent)
         write_text(path, text)
         return number, path
 
     def _record_price(self, action: Price, found: JsonObject) -> None:
-        if "error" in found and not self.log.of("price") and found.get("kind") not in ("ModelError", "RecipeError"):
+        if "error" in found and not self.log.of("price") and found.get("kind") not in OF_ONE_KIND:
             raise EdgekdError(f"{found['error']}; {self.jobs.runner.log} has more")
-        figures = self._record("price", found, arm=action.arm, share=action.share, **{DEPLOYED: True})
-        why = str(found.get("error")).partition(": ")[0]
+        about = {"arm": action.arm, "share": action.share, DEPLOYED: True, MACHINE: self.machine}
+        figures = self._record("price", found, **about)
         of = "time" if self.goal.is_timed else "size"
-        words = f"{self.goal.cost(figures):.3f} of the teacher's {of}" if figures else why
+        words = f"{self.goal.cost(figures):.3f} of the teacher's {of}" if figures else str(found.get("error"))
         logger.info(f"  cost of {action.arm}{at_share(action.share)}: {words}")
 
     def _record_trial(self, action: TrainCandidate, number: int, found: JsonObject) -> None:

@@ -1,19 +1,17 @@
 """A search from its recipe to the winner's bundle, in one folder that it can go on from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from edgekd.devices.registry import devices
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import make_folder, storage, write_json, write_text
 from edgekd.log import get_logger
-from edgekd.pipeline.resolve import is_registered
-from edgekd.pipeline.target_plan import judged_target, plan_targets
 from edgekd.recipe import Recipe, Target
-from edgekd.records.candidate_figures import Figures
+from edgekd.records.candidate_figures import MACHINE, Figures
 from edgekd.records.rows import place_of
+from edgekd.report.fit_record import CANDIDATES
 from edgekd.report.load import load_report
 from edgekd.report.schema import Report
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
@@ -32,13 +30,14 @@ from edgekd.search.forecast import Forecast
 from edgekd.search.goal import ENERGY, LATENCY, Goal
 from edgekd.search.jobs import JobRunner, Jobs, run_needed, run_timed
 from edgekd.search.launch import Worker
-from edgekd.search.measured_times import ENERGIES, RATIOS, MeasuredTimes
+from edgekd.search.measured_times import ENERGIES, RATIOS, MeasuredTimes, judged_in, machine_of
 from edgekd.search.points import Points, arm_space, is_placed_by_measurement
 from edgekd.search.quality_curve import Noise
-from edgekd.search.shared_noise import with_shared_noise
+from edgekd.search.ray_cluster import RayCluster
+from edgekd.search.shared_noise import with_shared_noise, without_luck
 from edgekd.search.space import ARM, Space
 from edgekd.search.study import Action, Finish, Study, TrainCandidate
-from edgekd.search.study_log import StudyLog, must_be_as_before, search_key
+from edgekd.search.study_log import StudyLog, must_be_as_before, search_keys
 from edgekd.search.time_spent import TimeSpent
 from edgekd.strict_json import JsonObject
 
@@ -103,20 +102,23 @@ class _Search:
         self.folder, self.points = folder.absolute(), Points(space)
         self.limit = hours * 3600 if hours is not None else None
         self.clock = TimeSpent(log.seconds, self.limit)
-        self.times = MeasuredTimes(self.folder, log, runner, self.clock)
         self.base: Recipe = space.base
         self.goal = goal_of(space)
+        self.judged = judged_in(self.base)
+        # Of a cluster, another machine may time.
+        self.machine = None if isinstance(runner, RayCluster) else machine_of(self.judged)
+        self.times = MeasuredTimes(self.folder, log, runner, self.clock, self.machine)
         self.arms: list[ArmSpace] = [arm_space(arm) for arm in space.arms]
         self._said = ""
         self.placed = {arm.name for arm in space.arms if is_placed_by_measurement(space.recipe({ARM: arm.name}))}
 
     def begin(self) -> None:
-        key = _key(self.space)
+        key, older = _keys(self.space)
         known = self.log.last("begin")
         if known is None:
             arms = [vars(arm) for arm in self.arms]
             self.log.append("begin", schema_version=SCHEMA_VERSION, key=key, objective=self.goal.objective, arms=arms)
-        elif known.get("key") != key:
+        elif known.get("key") not in (key, older):
             raise StorageError(
                 f"{self.folder} holds a search of another recipe: choose another folder with --out, or remove it"
             )
@@ -125,24 +127,26 @@ class _Search:
             logger.warning(f"the budget is judged on {where} alone; no bound is checked on {elsewhere}")
         recipes = self._first_recipes()
         contents = run_needed(self.runner, self.log, "contents", **recipes)
-        must_be_as_before(self.log, contents["result"], self.folder)
-        known = self.log.last("forecast")
+        steps = must_be_as_before(self.log, contents["result"], self.folder)
+        self.space = replace(self.space, steps=steps)
+        self.points = Points(self.space)
+        if len(self.log.of_machine("price", self.machine)) < len(self.log.of("price")):
+            logger.warning(f"times in {self.folder} are of another machine: they are measured again, on {self.machine}")
+        known = next(iter(self.log.of_machine("forecast", self.machine)), None)
         measured = known or self._measured_steps(recipes)
         self.forecast = Forecast.of(measured, self.points, self.arms, self.goal, self.runner.slots)
         if known is None:
             # Where this refuses, the next start measures anew: the machine may have been busy.
-            if self.limit is not None and self.forecast.least >= self.limit:
+            if self.limit is not None and self.forecast.least >= self.limit and not self.log.of("trial"):
                 needed = self.forecast.first_candidate(self.log)
                 raise EdgekdError(self.forecast.nothing_trained(self.limit, needed))
-            self.log.append("forecast", **measured, spent=round(self.clock.spent, 2))
+            self.log.append("forecast", **measured, **{MACHINE: self.machine}, spent=round(self.clock.spent, 2))
         logger.info(self.forecast.sentence(self.limit))
 
     @cached_property
     def judging(self) -> Mapping[str, str]:
         """Return which of several targets the budget is judged on, as in a run, and the others; nothing of one."""
-        targets, registry = self.base.targets, devices()
-        plans = plan_targets(self.base, [each.device for each in targets if is_registered(each, registry)])
-        first, *others = dict.fromkeys(map(_place, [judged_target(plans), *targets]))
+        first, *others = dict.fromkeys(map(_place, [self.judged, *self.base.targets]))
         return {"judged": first, "unjudged": "; ".join(others)} if others else {}
 
     def _first_recipes(self) -> JsonObject:
@@ -180,7 +184,7 @@ class _Search:
 
     def _search(self) -> tuple[Finish, str, TrialRecord | None]:
         with Jobs[CandidateJob](self.runner) as jobs:
-            candidates = Candidates(self.folder, self.log, self.points, self.goal, jobs, self.clock)
+            candidates = Candidates(self.folder, self.log, self.points, self.goal, jobs, self.clock, self.machine)
             while True:
                 study = self.study()
                 steps = study.steps()
@@ -227,23 +231,26 @@ class _Search:
                 rest = max(self.forecast.first_candidate(self.log), self._with_last_run(step))
                 reason = self.forecast.nothing_trained(self.limit, self.clock.spent + rest)
                 return Finish((), None, reason), OUT_OF_TIME
-            return study.finish("the time is over; more of it (--hours) goes on from here"), OUT_OF_TIME
+            finish = study.finish("the time is over; more of it (--hours) goes on from here")
+            # What was not tried yet may come nearer than the best so far.
+            return (replace(finish, unreachable=None) if finish.best else finish), OUT_OF_TIME
         return None
 
     def study(self) -> Study:
         trials, prices = list(map(_trial, self.log.of("trial"))), self._prices
         factors, noise = self.times.factors, Noise(self.forecast.test_error)
+        refused = {entry["arm"]: entry["error"] for entry in self.log.of("price") if "error" in entry}
         arms = []
         for arm in self.arms:
             own = [trial for trial in trials if trial.arm == arm.name]
             timed = {trial.share: factors[trial.number] for trial in own if trial.number in factors}
-            arms.append(ArmState(arm, self.goal, prices[arm.name], own, noise, timed))
+            arms.append(ArmState(arm, self.goal, prices[arm.name], own, noise, timed, refused.get(arm.name)))
         return Study(self.goal, with_shared_noise(arms))
 
     @property
     def _prices(self) -> dict[str, dict[float, Figures | None]]:
         prices: dict[str, dict[float, Figures | None]] = {arm.name: {} for arm in self.arms}
-        for entry in self.log.of("price"):
+        for entry in self.log.of_machine("price", self.machine):
             if entry["arm"] in self.placed and DEPLOYED not in entry:
                 continue
             prices[entry["arm"]][entry["share"]] = figures_of(entry)
@@ -324,12 +331,13 @@ class _Search:
 
     def _summary(self, finish: Finish, winner: TrialRecord | None, report: Report | None) -> JsonObject:
         trials = self.log.of("trial")
+        met = report is not None and (report.budget is None or report.budget.met)
         document: JsonObject = {
             "schema_version": SCHEMA_VERSION,
             "objective": self.goal.objective,
-            "met": report is not None and (report.budget is None or report.budget.met),
+            "met": met,
             "reason": finish.reason,
-            "unreachable": finish.unreachable,
+            "unreachable": None if met else finish.unreachable,
             "candidates": len(trials),
             "trained": sum("figures" in entry for entry in trials),
             "failed": sum("error" in entry for entry in trials),
@@ -353,18 +361,25 @@ class _Search:
     def _validation(self, winner: TrialRecord, figures: Figures) -> JsonObject:
         """Return the winner's figures on the validation samples.
 
-        It was chosen by its score, which flatters it; between that and the curve of its arm is the truth.
+        It was chosen by its score, which flatters it; the truth is between that and the curve of its arm, or where its
+        quality was made best, the scores of all that it was chosen from.
         """
         metric = self.base.kind.metrics[0].name
         known: JsonObject = {"metric": metric, "drop": figures.drop, "error": figures.error, "n": figures.n}
-        arm = next(arm for arm in self.study().arms if arm.name == winner.arm)
-        if not arm.has_curve:
+        study = self.study()
+        arm = next(arm for arm in study.arms if arm.name == winner.arm)
+        if arm.has_curve:
+            known["assurance"] = arm.assurance(winner)
+        if not self.goal.is_cost:
+            found = [each.figures for each in study.compared_with(winner) if each.figures]
+            drops, errors = [each.drop for each in found], [each.error for each in found]
+            mean, error = without_luck(drops, errors, arm.noise.common)
+            return {**known, "corrected_drop": mean, "corrected_error": error, "corrected_by": CANDIDATES}
+        # Of several bounded metrics, the curve is of whichever is the nearest to its bound.
+        if not arm.has_curve or self.goal.metric or self.goal.others:
             return known
-        if self.goal.metric or self.goal.others:
-            # The curve is of whichever bounded metric is the nearest to its bound.
-            return {**known, "assurance": arm.assurance(winner)}
         mean, error = arm.drop(winner)
-        return {**known, "corrected_drop": mean, "corrected_error": error, "assurance": arm.assurance(winner)}
+        return {**known, "corrected_drop": mean, "corrected_error": error}
 
 
 def goal_of(space: Space) -> Goal:
@@ -379,13 +394,13 @@ def goal_of(space: Space) -> Goal:
     return Goal(space.objective, most, bounds, metric.scale, metric.unit_of_differences, name, allowed)
 
 
-def _key(space: Space) -> str:
-    """The hash of all that a search's decisions follow from: two of another objective or range are two searches."""
+def _keys(space: Space) -> tuple[str, str]:
+    """The hashes of all that a search's decisions follow from: two of another objective or range are two searches."""
     arms = [
         [arm.name, dict(arm.document), [[each.name, asdict(each.values)] for each in arm.dimensions]]
         for arm in space.arms
     ]
-    return search_key(space.base, space.objective, arms)
+    return search_keys(space.base, space.written, space.objective, arms)
 
 
 def _place(target: Target) -> str:

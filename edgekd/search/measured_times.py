@@ -4,8 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekd.bench.environment import cpu
+from edgekd.devices.registry import LOCAL, devices
 from edgekd.log import get_logger
-from edgekd.records.candidate_figures import Figures
+from edgekd.pipeline.resolve import is_registered
+from edgekd.pipeline.target_plan import judged_target, plan_targets
+from edgekd.recipe import Recipe, Target
+from edgekd.records.candidate_figures import MACHINE, Figures
 from edgekd.report.schema import Report
 from edgekd.search.arm_state import TimeFactors, TrialRecord, time_factors
 from edgekd.search.folder import TRIALS
@@ -18,6 +23,18 @@ logger = get_logger(__name__)
 EVENT, FACTORS, RATIOS, ENERGIES = "timed", "factors", "ratios", "energies"
 OF_RECORD = {RATIOS: "ratio", ENERGIES: "energy"}
 Prices = Mapping[str, Mapping[float, Figures | None]]
+
+
+def judged_in(recipe: Recipe) -> Target:
+    """Return the target that the budget of ``recipe`` is judged on, if all registered devices respond."""
+    registry = devices()
+    registered = [each.device for each in recipe.targets if is_registered(each, registry)]
+    return judged_target(plan_targets(recipe, registered))
+
+
+def machine_of(target: Target) -> str:
+    """Return what the times of ``target`` are of: this machine's processor, or the device's name."""
+    return cpu().model if target.device in LOCAL else target.device
 
 
 @dataclass(frozen=True)
@@ -35,12 +52,16 @@ class MeasuredTime:
 
 @dataclass(frozen=True)
 class MeasuredTimes:
-    """Measure the times of the search in ``folder``, and keep all of them in ``log``."""
+    """Measure the times of the search in ``folder``, and keep all of them in ``log``.
+
+    ``machine`` is what they are of, if that is known; those of others are none of its.
+    """
 
     folder: Path
     log: StudyLog
     runner: JobRunner
     clock: TimeSpent
+    machine: str | None = None
 
     @property
     def count(self) -> int:
@@ -52,13 +73,13 @@ class MeasuredTimes:
 
         Those of older searches, without predictions, are left out.
         """
-        known = [entry for entry in self.log.of(EVENT) if FACTORS in entry and what in entry]
+        known = [entry for entry in self.log.of_machine(EVENT, self.machine) if FACTORS in entry and what in entry]
         return {number: value for each in known for number, value in zip(each["trials"], each[what], strict=True)}
 
     @property
     def factors(self) -> dict[int, TimeFactors]:
         """Return measured over predicted times by trial, of those that times are predicted for."""
-        known = [entry for entry in self.log.of(EVENT) if FACTORS in entry]
+        known = [entry for entry in self.log.of_machine(EVENT, self.machine) if FACTORS in entry]
         pairs = [pair for each in known for pair in zip(each["trials"], each[FACTORS], strict=True)]
         return {number: TimeFactors(*found) for number, found in pairs if found}
 
@@ -109,6 +130,7 @@ class MeasuredTimes:
             "ms": [each.ms for each in measured],
             ENERGIES: [each.energy for each in measured],
             FACTORS: [[each.ratio, each.ms] if each else None for each in found],
+            MACHINE: self.machine,
         }
         self.log.append(EVENT, **about, spent=round(self.clock.spent, 2))
         for each, factors in zip(measured, found, strict=True):

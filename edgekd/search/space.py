@@ -114,11 +114,13 @@ class Space:
         path: the file that it was read from.
         source: the recipe as it is written, open fields and all.
         arms: the kinds of students, in the order that they were declared in.
+        steps: of an epoch, for stages that are trained for a number of these where the recipe leaves it out; or None.
     """
 
     path: Path
     source: Mapping[str, Any]
     arms: tuple[Arm, ...]
+    steps: int | None = None
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
@@ -133,8 +135,12 @@ class Space:
     @property
     def files(self) -> tuple[Path, ...]:
         """Return the files and folders that its recipes name; of a user's function or class, its file."""
-        names = dict.fromkeys(path for arm in self.arms for path in arm.written)
-        return tuple(Path(re.sub(r"(?<=\.py):.*", "", name)) for name in names)
+        return tuple(Path(re.sub(r"(?<=\.py):.*", "", name)) for name in self.written)
+
+    @property
+    def written(self) -> Mapping[str, str]:
+        """Return how each of the absolute paths in its recipes was written."""
+        return {path: as_written for arm in self.arms for path, as_written in arm.written.items()}
 
     @property
     def budget(self) -> Budget:
@@ -183,7 +189,8 @@ class Space:
         arm, full = self.arm(point), self.complete(point)
         place = f"{self.path} ({', '.join(f'{name} {value}' for name, value in full.items())})"
         tree = Tree(arm.filled(full), {(): Origin(place, self.path.parent)})
-        return recipe_of(tree).written_with(dict(arm.written))
+        found = recipe_of(tree).written_with(dict(arm.written))
+        return found if self.steps is None else found.trained_for(self.steps)
 
     def document(self, point: Point) -> str:
         """Return the recipe of ``point`` in full as YAML: ``edgekd run`` makes the same student of it."""

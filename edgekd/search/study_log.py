@@ -10,11 +10,14 @@ from typing import Any
 from edgekd.errors import StorageError
 from edgekd.files import canonical_json, read_content, sha256, storage
 from edgekd.recipe import Recipe
+from edgekd.records.candidate_figures import MACHINE
 from edgekd.strict_json import JsonObject
 
 EVENT = "event"
 # Of a job, and of the time while it is done: from neither of them follows what is tried.
 START, RUNNING = "start", "running"
+# Of contents, beside their hashes: of an epoch, by which a stage's training is as long as in a run.
+STEPS = "steps"
 
 
 class StudyLog:
@@ -48,6 +51,10 @@ class StudyLog:
         """Return the events of one kind."""
         return [entry for entry in self.events if entry[EVENT] == event]
 
+    def of_machine(self, event: str, machine: str | None) -> list[JsonObject]:
+        """Return the events of one kind whose times are of ``machine``, if it is known, and those that say none."""
+        return [entry for entry in self.of(event) if machine is None or entry.get(MACHINE) in (None, machine)]
+
     def last(self, event: str) -> JsonObject | None:
         """Return the newest event of one kind, or None."""
         found = self.of(event)
@@ -62,10 +69,16 @@ class StudyLog:
         return total
 
 
-def search_key(base: Recipe, *others: Any) -> str:
-    """Return the hash of the recipe ``base`` and of ``others``, JSON both, from which a search's decisions follow.
+def search_keys(base: Recipe, written: Mapping[str, str], *others: Any) -> tuple[str, str]:
+    """Return the hashes of the recipe ``base`` and of ``others``, JSON both, from which a search's decisions follow.
 
     Options that are newer than a search are no part of it where they do what was done before them.
+
+    Args:
+        written: how each absolute path in them was written: a search may go on in another place.
+
+    Returns:
+        The hash, and the one that searches before that have, whose paths are absolute.
     """
     document = base.to_json()
     stages = zip(base.stages, document["stages"], strict=True)
@@ -73,32 +86,45 @@ def search_key(base: Recipe, *others: Any) -> str:
         {stage.name: {name: value for name, value in options[stage.name].items() if name in stage.settings()}}
         for stage, options in stages
     ]
-    return sha256(canonical_json([{**document, "stages": kept}, *others]))
+    found = [{**document, "stages": kept}, *others]
+    return sha256(canonical_json(_as_written(found, written))), sha256(canonical_json(found))
 
 
-def must_be_as_before(log: StudyLog, found: Mapping[str, str], folder: Path) -> None:
+def _as_written(value: Any, written: Mapping[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _as_written(each, written) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_written(each, written) for each in value]
+    return written.get(value, value) if isinstance(value, str) else value
+
+
+def must_be_as_before(log: StudyLog, contents: JsonObject, folder: Path) -> int | None:
     """Record the hashes of what a search begins with, or check that one that goes on still has it.
 
     Its recipe says where data and networks are; that other ones lie there by now is seen by these hashes alone.
 
+    Returns:
+        The steps of an epoch, by which its stages are trained; None of a search that is older than this rule.
+
     Args:
-        found: as :func:`edgekd.search.worker.read_contents` gives them.
+        contents: as :func:`edgekd.search.worker.read_contents` gives them.
         folder: of the search.
 
     Raises:
         StorageError: the data or a network changed, so the trials are of others.
     """
-    known = log.last("contents")
+    known, found = log.last("contents"), {name: each for name, each in contents.items() if name != STEPS}
     # Searches that are older than the record go on with what there is.
     if known is None:
-        log.append("contents", hashes=found)
-        return
-    before = known["hashes"]
+        begun = log.of("price") or log.of("trial")
+        known = log.append("contents", hashes=found, **{STEPS: None if begun else contents.get(STEPS)})
+    before, steps = known["hashes"], known.get(STEPS)
     if changed := sorted(name for name in before.keys() | found.keys() if before.get(name) != found.get(name)):
         raise StorageError(
             f"{' and '.join(changed)} changed since the search in {folder} began (of a network: its checkpoint or its "
             "code), and its trials are of what was there before: put that back, or begin another search with --out"
         )
+    return steps
 
 
 def _read(path: Path) -> list[JsonObject]:

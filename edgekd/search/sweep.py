@@ -3,20 +3,24 @@
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
+from math import prod
 from pathlib import Path
 
 from edgekd.errors import RecipeError, StorageError
 from edgekd.files import canonical_json, make_folder, write_json, write_text
 from edgekd.log import get_logger
 from edgekd.recipe.open_fields import OpenChoice
-from edgekd.records.candidate_figures import Figures
+from edgekd.records.candidate_figures import MACHINE, Figures
 from edgekd.search.candidates import figures_of, say_outcome
 from edgekd.search.folder import CACHE, JOURNAL, SCHEMA_VERSION, SUMMARY, TRIALS, WORKER_LOG, fit_folder
 from edgekd.search.jobs import JobRunner, Jobs, run_needed
 from edgekd.search.launch import Worker
+from edgekd.search.measured_times import judged_in, machine_of
+from edgekd.search.ray_cluster import RayCluster
 from edgekd.search.space import ARM, CUTS, Space
-from edgekd.search.study_log import StudyLog, must_be_as_before, search_key
+from edgekd.search.study_log import StudyLog, must_be_as_before, search_keys
 from edgekd.stages import STAGES
 from edgekd.strict_json import JsonObject
 
@@ -30,17 +34,19 @@ def grid_overrides(grid: Sequence[str]) -> list[str]:
     """Return ``stages.prune.macs=0.3,0.5`` as the overrides of a recipe that leave these fields open.
 
     Raises:
-        RecipeError: one of them is not written so, or has one value.
+        RecipeError: one of them is not written so, has one value, or is there twice.
     """
-    found = []
+    found: dict[str, str] = {}
     for each in grid:
         name, equals, values = each.partition("=")
         if not equals or len(values.split(",")) < 2:
             raise RecipeError(f"--grid {each}: expected KEY=VALUE,VALUE, e.g. --grid stages.prune.macs=0.3,0.5,0.7")
         first, _, rest = name.strip().partition(".")
         key = rest if first == "stages" and rest.partition(".")[0] in STAGES else name.strip()
-        found.append(f"{key}={{choice: [{values}]}}")
-    return found
+        if key in found:
+            raise RecipeError(f"--grid {each}: {key} has values already; give all of them at once, {key}=VALUE,VALUE")
+        found[key] = f"{key}={{choice: [{values}]}}"
+    return list(found.values())
 
 
 def grid_points(space: Space) -> list[GridPoint]:
@@ -49,19 +55,21 @@ def grid_points(space: Space) -> list[GridPoint]:
     Raises:
         RecipeError: a field is a range, or there are too many points.
     """
-    ranges = [each for each in space.dimensions if not isinstance(each.values, OpenChoice)]
+    # Of all arms: two may have a field of one name, a range in one of them and a choice in the other.
+    every = [each for arm in space.arms for each in arm.dimensions]
+    ranges = dict.fromkeys(
+        f"{each.place}: {each.name}: a sweep takes values, not the range from {each.values}; give them, e.g. "
+        f"--grid {each.name}=VALUE,VALUE, or use 'edgekd fit'"
+        for each in every
+        if not isinstance(each.values, OpenChoice)
+    )
     if ranges:
-        raise RecipeError(
-            "\n".join(
-                f"{each.place}: {each.name}: a sweep takes values, not the range from {each.values}; give them, e.g. "
-                f"--grid {each.name}=VALUE,VALUE, or use 'edgekd fit'"
-                for each in ranges
-            )
-        )
-    points = list(_points(space))
-    if len(points) > MOST_POINTS:
-        raise RecipeError(f"{space.path}: the grid has {len(points)} points, at most {MOST_POINTS} are tried")
-    return points
+        raise RecipeError("\n".join(ranges))
+    # Counted, since a few lines may stand for more points than there is memory.
+    count = sum(prod(len(each.values.examples) for each in arm.dimensions) for arm in space.arms)
+    if count > MOST_POINTS:
+        raise RecipeError(f"{space.path}: the grid has {count} points, at most {MOST_POINTS} are tried")
+    return list(_points(space))
 
 
 def _points(space: Space) -> Iterator[GridPoint]:
@@ -86,17 +94,20 @@ def sweep(space: Space, folder: Path, runner: JobRunner | None = None) -> int:
         log = StudyLog(folder / JOURNAL)
         _begin(log, space, points, folder)
         contents = run_needed(runner, log, "contents", **_first_recipes(space, points, folder.absolute()))
-        must_be_as_before(log, contents["result"], folder)
-        spent, tried = log.seconds, {entry["number"] for entry in log.of("trial")}
+        space = replace(space, steps=must_be_as_before(log, contents["result"], folder))
+        # Of a cluster, another machine may time. Points that one timed that it has left are timed here, not trained.
+        machine = None if isinstance(runner, RayCluster) else machine_of(judged_in(space.base))
+        spent, tried = log.seconds, {entry["number"] for entry in log.of_machine("trial", machine)}
         left = deque(number for number in range(1, len(points) + 1) if number not in tried)
         while left or jobs.under_way:
             while left and jobs.free:
                 number = left.popleft()
                 _start(jobs, space, points, number, folder.absolute())
             for number, found in jobs.wait():
-                figures = _record(log, points[number - 1], number, found, spent + time.monotonic() - started)
+                about = {MACHINE: machine, "spent": round(spent + time.monotonic() - started, 2)}
+                figures = _record(log, points[number - 1], number, found, about)
                 say_outcome(number, figures, space.base.kind.metrics[0], found)
-        failed = sum("error" in entry for entry in log.of("trial"))
+        failed = sum("error" in entry for entry in log.of_machine("trial", machine))
         seconds = round(log.seconds, 1)
         summary = {"schema_version": SCHEMA_VERSION, "sweep": True, "candidates": len(points), "failed": failed}
         write_json(folder / SUMMARY, {**summary, "seconds": seconds, "reason": "every point of the grid was tried"})
@@ -104,12 +115,13 @@ def sweep(space: Space, folder: Path, runner: JobRunner | None = None) -> int:
 
 
 def _begin(log: StudyLog, space: Space, points: Sequence[GridPoint], folder: Path) -> None:
-    key = search_key(space.base, [dict(arm.document) for arm in space.arms], list(points))
+    documents = [dict(arm.document) for arm in space.arms]
+    key, older = search_keys(space.base, space.written, documents, list(points))
     known = log.last("begin")
     if known is None:
         arms = [{"name": arm.name, "levels": 1} for arm in space.arms]
         log.append("begin", schema_version=SCHEMA_VERSION, key=key, objective=space.objective, arms=arms)
-    elif known.get("key") != key:
+    elif known.get("key") not in (key, older):
         raise StorageError(f"{folder} holds a search of another recipe or grid: choose another folder with --out")
 
 
@@ -138,13 +150,13 @@ def _start(jobs: Jobs[int], space: Space, points: Sequence[GridPoint], number: i
     jobs.start(number, "try", **target, timed=True, filed=True, teacher_ms=None)
 
 
-def _record(log: StudyLog, point: GridPoint, number: int, found: JsonObject, spent: float) -> Figures | None:
+def _record(log: StudyLog, point: GridPoint, number: int, found: JsonObject, about: JsonObject) -> Figures | None:
     choices = _choices(point)
     cut = next((value for name, value in choices.items() if name.rpartition(".")[2] in CUTS), 1.0)
     outcome = {"figures": found["result"]} if "result" in found else {"error": str(found["error"])}
     entry = log.append(
         "trial", number=number, arm=point[ARM], share=cut if isinstance(cut, float) else 1.0, level=0,
-        choices=choices, **outcome, seconds=found["seconds"], spent=round(spent, 2),
+        choices=choices, **outcome, seconds=found["seconds"], **about,
     )  # fmt: skip
     return figures_of(entry)
 

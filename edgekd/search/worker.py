@@ -4,6 +4,7 @@ A job and its result are a line of JSON each. What a job logs goes to standard e
 started it, whose end it sees as the end of its input.
 """
 
+import errno
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from edgekd.data import load_data
-from edgekd.errors import DisturbedError, EdgekdError, ModelError, UnavailableError, first_line
+from edgekd.errors import DisturbedError, EdgekdError, ModelError, StorageError, UnavailableError, first_line
 from edgekd.log import show_logs
 from edgekd.pipeline.candidate import try_recipe
 from edgekd.pipeline.folder import wait_until_left
@@ -25,10 +26,13 @@ from edgekd.pipeline.start import starts_of
 from edgekd.recipe import load_recipe
 from edgekd.search.finalists import time_files
 from edgekd.search.step_times import step_times
+from edgekd.search.study_log import STEPS
 from edgekd.strict_json import JsonObject
+from edgekd.train.batches import batches
 
 # Errors that say nothing of a candidate.
 OF_THE_MOMENT = (UnavailableError, DisturbedError)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def try_candidate(job: JsonObject) -> JsonObject:
@@ -41,7 +45,9 @@ def try_candidate(job: JsonObject) -> JsonObject:
     cache, known, earlier = Path(job["cache"]), job["teacher_ms"], [Path(each) for each in job.get("earlier", ())]
     timed, filed = job["timed"], job["filed"]
     found = try_recipe(recipe, folder, cache, timed=timed, filed=filed, teacher_ms=known, earlier=earlier)
-    for name, value in found.to_json().items():
+    drops = {f"drop of {name}": drop for name, (drop, _) in found.others.items()}
+    errors = {f"standard error of {name}": error for name, (_, error) in found.others.items()}
+    for name, value in {**found.to_json(), **drops, **errors}.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ModelError(f"its {name} on {found.n} validation samples is {value}: more of them may help")
     return found.to_json()
@@ -64,6 +70,7 @@ def read_contents(job: JsonObject) -> JsonObject:
     """Hash the data of ``job`` and each network before its first stage, by what people call them.
 
     The hashes are those by which a run finds finished stages again: of samples, checkpoints, arguments and users' code.
+    With them are the steps of an epoch.
     """
     recipe = load_recipe(Path(job["recipe"]))
     others = {name: load_recipe(Path(path)) for name, path in job["others"].items()}
@@ -72,7 +79,8 @@ def read_contents(job: JsonObject) -> JsonObject:
     named = {"the teacher": starts.teachers[0], "the student": starts.student}
     named |= {f"teacher {number}": each for number, each in enumerate(starts.teachers[1:], start=2)}
     named |= {f"the student of {name}": starts_of(other, data).student for name, other in others.items()}
-    return {"the data": data.fingerprint, **{name: start.key for name, start in named.items() if start is not None}}
+    hashes = {"the data": data.fingerprint, **{name: start.key for name, start in named.items() if start is not None}}
+    return {**hashes, STEPS: len(batches(data, recipe.seed, 0))}
 
 
 JOBS: dict[str, Callable[[JsonObject], JsonObject]] = {
@@ -97,7 +105,7 @@ def carry_out(job: JsonObject) -> JsonObject:
     except MemoryError:
         result = {"error": "out of memory", "kind": "MemoryError"}
     except Exception as error:  # a user's code, a package: the search goes on without this candidate
-        result = {"error": f"{type(error).__name__}: {first_line(error)}", "kind": type(error).__name__}
+        result = {"error": f"{type(error).__name__}: {first_line(error)}", "kind": _kind(error)}
     return {**result, "seconds": round(time.monotonic() - started, 2)}
 
 
@@ -110,10 +118,12 @@ def _without_place(error: EdgekdError) -> EdgekdError:
 def _kind(error: BaseException) -> str:
     """Name the kind of a failure.
 
-    A device that cannot be used, or a busy machine, is what happened, whatever was made of it on the way.
+    A device that cannot be used, a busy machine, or a full disk is what happened, whatever was made of it on the way.
     """
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in FULL:
+            return StorageError.__name__
         if found := next((kind for kind in OF_THE_MOMENT if isinstance(cause, kind)), None):
             return found.__name__
         cause = cause.__cause__

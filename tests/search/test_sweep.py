@@ -46,6 +46,24 @@ def test_a_grid_has_every_combination(space: Space) -> None:
         grid_overrides(["prune.macs=0.5"])
     with pytest.raises(RecipeError, match="a sweep takes values, not the range from 0.2 to 0.9"):
         grid_points(open_space(space.path, ["prune.macs={search: [0.2, 0.9]}"]))
+    again = "--grid stages.prune.macs=0.7,0.9: prune.macs has values already; give all of them at once"
+    with pytest.raises(RecipeError, match=again):
+        grid_overrides(["prune.macs=0.3,0.5", "stages.prune.macs=0.7,0.9"])
+
+
+def test_a_range_in_one_kind_of_student_is_refused_beside_a_choice_in_another(space: Space) -> None:
+    """Both have a field of one name."""
+    ways = "{choice: {range: [distill, prune: {macs: {search: [0.2, 0.9]}}], values: [distill, prune: {macs: %s}]}}"
+    with pytest.raises(RecipeError, match="stages.prune.macs: a sweep takes values, not the range from 0.2 to 0.9"):
+        grid_points(open_space(space.path, [f"stages={ways % '{choice: [0.3, 0.5]}'}"], apart=False))
+
+
+def test_a_grid_of_more_points_than_there_is_memory_for_is_refused(space: Space) -> None:
+    values = ",".join(map(str, range(1, 11)))
+    keys = ("importance_batches", "steps", "step_epochs", "batchnorm_batches", "sensitivity", "sparse_epochs", "epochs")
+    grid = grid_overrides([f"prune.{key}={values}" for key in keys])
+    with pytest.raises(RecipeError, match=f"the grid has {10**7} points, at most 1000 are tried"):
+        grid_points(open_space(space.path, grid, apart=False))
 
 
 def test_its_jobs_are_those_of_the_worker(space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,3 +171,27 @@ def test_points_that_are_tried_at_the_same_time_are_each_tried_once(space: Space
     assert sweep(space, folder, trying(do, slots=3)) == 0
     numbers = [entry["number"] for entry in StudyLog(folder / JOURNAL).of("trial")]
     assert sorted(numbers) == [1, 2, 3, 4] and before <= set(numbers)
+
+
+def test_points_that_another_machine_timed_are_timed_again(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test double trains nothing: the first machine dies at the third point, and the second is twice as fast."""
+    folder, seen, ms = tmp_path / "sweep", list[str](), 1.0
+
+    def do(name: str, **fields: object) -> JsonObject:
+        seen.append(Path(str(fields["recipe"])).stem)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return {"result": figures(0.01, ms)}
+
+    monkeypatch.setattr(sweeping, "machine_of", lambda target: "a Xeon")
+    with pytest.raises(KeyboardInterrupt):
+        sweep(space, folder, trying(do))
+    ms = 0.5
+    monkeypatch.setattr(sweeping, "machine_of", lambda target: "a Cortex")
+    assert sweep(space, folder, trying(do)) == 0
+    assert seen == ["001", "002", "003", "001", "002", "003", "004"]
+    fit = read_fit(folder)
+    assert [trial.number for trial in fit.trials] == [1, 2, 3, 4]
+    assert {trial.figures and trial.figures.ms for trial in fit.trials} == {0.5}

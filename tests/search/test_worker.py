@@ -1,5 +1,6 @@
 """Jobs of a worker whose trainings are left out."""
 
+import errno
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -20,6 +21,7 @@ from edgekd.records.candidate_figures import Figures
 from edgekd.scratch import hold
 from edgekd.search import step_times, worker
 from edgekd.search.space import Arm, Space
+from edgekd.search.study_log import STEPS
 from edgekd.train import loop
 from tests.recipe.conftest import SMALL
 from tests.report.search import figures
@@ -60,6 +62,26 @@ def test_a_figure_that_is_no_number_is_the_candidate_s_failure(
     monkeypatch.setattr(worker, "try_recipe", lambda *_, **__: found)
     message = "its drop on 360 validation samples is nan: more of them may help"
     assert worker.carry_out(job)["error"] == message
+    found = Figures.from_json({**figures(0.01, 0.5), "others": {"mdice": [0.01, float("inf")]}})
+    message = "its standard error of mdice on 360 validation samples is inf: more of them may help"
+    assert worker.carry_out(job)["error"] == message
+
+
+def test_a_full_disk_is_no_candidate_s_failure(job: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes: packages do so without edgekd, and what they raise may be another error's cause."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def in_another(*_: object, **__: object) -> None:
+        try:
+            fails()
+        except OSError as error:
+            raise RuntimeError("the file could not be written") from error
+
+    for raises in (fails, in_another):
+        monkeypatch.setattr(worker, "try_recipe", raises)
+        assert worker.carry_out(job)["kind"] == "StorageError"
 
 
 def test_a_reason_is_without_its_place_in_the_candidate_s_recipe(
@@ -149,13 +171,19 @@ def test_contents_are_told_from_others_at_the_same_paths(job: dict[str, Any], tm
         return dict(worker.carry_out(words)["result"])
 
     first = contents()
-    assert first.keys() == {"the data", "the teacher", "the student", "the student of narrow"}
-    assert contents() == first and len(set(first.values())) == 4
+    assert first.keys() == {"the data", "the teacher", "the student", "the student of narrow", STEPS}
+    assert contents() == first and len(set(first.values())) == 5
     checkpoint.write_bytes(b"two")
     second = contents()
     assert {name for name in first if first[name] != second[name]} == {"the teacher"}
     add("train", 9)
     assert {name for name, each in contents().items() if each != second[name]} == {"the data"}
+
+
+def test_the_steps_of_an_epoch_are_those_of_a_training(job: dict[str, Any]) -> None:
+    """Of 1,437 digits a tenth is held out; the last 13 of the others make no batch of 128."""
+    found = worker.carry_out({"job": "contents", "recipe": job["recipe"], "others": {}})["result"]
+    assert found[STEPS] == (1437 - 144) // 128 == 10
 
 
 def test_a_step_of_each_network_is_timed(job: dict[str, Any], tmp_path: Path) -> None:
