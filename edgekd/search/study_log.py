@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from edgekd.data.options import SHARE_OF_TRAIN, Data
 from edgekd.errors import StorageError
 from edgekd.files import canonical_json, read_content, sha256, storage
 from edgekd.recipe import Recipe
@@ -81,12 +82,16 @@ def search_keys(base: Recipe, written: Mapping[str, str], *others: Any) -> tuple
         The hash, and the one that searches before that have, whose paths are absolute.
     """
     document = base.to_json()
+    # The defaults of before there were validation samples of the data's own, whose change their hash shows.
+    data = {"validation": SHARE_OF_TRAIN, **document["data"]}
+    if data.get("validation_of") == Data.model_fields["validation_of"].default:
+        del data["validation_of"]
     stages = zip(base.stages, document["stages"], strict=True)
     kept = [
         {stage.name: {name: value for name, value in options[stage.name].items() if name in stage.settings()}}
         for stage, options in stages
     ]
-    found = [{**document, "stages": kept}, *others]
+    found = [{**document, "data": data, "stages": kept}, *others]
     return sha256(canonical_json(_as_written(found, written))), sha256(canonical_json(found))
 
 
