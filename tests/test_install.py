@@ -19,7 +19,8 @@ from edgekd.extras import EXTRAS, how_to_install
 from edgekd.strict_toml import parse
 from tests.bundle.conftest import bundle as bundle
 from tests.bundle.conftest import draw as draw
-from tests.bundle.conftest import parts as parts
+from tests.bundle.conftest import packed_once as packed_once
+from tests.bundle.models import linear_model
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes/quickstart.yaml"
@@ -66,7 +67,7 @@ def modules_of(package: str) -> set[str]:
 @pytest.fixture
 def device_commands(bundle, draw, run_folder, tmp_path) -> dict[str, list[str]]:
     """What a device or the job of a gate calls."""
-    model = str(tmp_path / "a.onnx")
+    model = str(linear_model(tmp_path / "a.onnx"))
     runs = ["--baseline", str(run_folder("agreed")), "--current", str(run_folder("same"))]
     return {
         "--version": ["--version"],

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,8 @@ def picture_of(side: str, path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def parts(tmp_path: Path) -> dict[str, Any]:
-    """The arguments of pack() for a bundle that is right."""
-    models = {"float32": linear_model(tmp_path / "a.onnx"), "int8": linear_model(tmp_path / "b.onnx", scale=0.99)}
+def parts_in(folder: Path) -> dict[str, Any]:
+    models = {"float32": linear_model(folder / "a.onnx"), "int8": linear_model(folder / "b.onnx", scale=0.99)}
     return {
         "name": "halves",
         "models": models,
@@ -61,8 +60,21 @@ def parts(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def bundle(parts: dict[str, Any], tmp_path: Path) -> Path:
-    return pack(tmp_path / "bundle", **parts)
+def parts(tmp_path: Path) -> dict[str, Any]:
+    """The arguments of pack() for a bundle that is right."""
+    return parts_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def packed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packed")
+    return pack(folder / "bundle", **parts_in(folder))
+
+
+@pytest.fixture
+def bundle(packed_once: Path, tmp_path: Path) -> Path:
+    """A bundle that is right, of the test's own."""
+    return Path(shutil.copytree(packed_once, tmp_path / "bundle"))
 
 
 @pytest.fixture
