@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from edgekd.artifact import capture
+from edgekd.data import DataSet
 from edgekd.errors import ModelError
 from edgekd.models import build, count_macs
 from edgekd.prune import widths
@@ -24,6 +25,8 @@ from edgekd.stages.job import Job, Result
 from edgekd.stages.network import restore
 from edgekd.stages.prune.cutter import Cutter
 from edgekd.stages.prune.work import prune
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.regression import Regression
 from edgekd.train import metric_of
 from tests.prune.random_networks import SHAPE, composed
 from tests.toy import RECIPE, write_recipe
@@ -50,14 +53,14 @@ def start(digits) -> tuple[nn.Module, Spec]:
 def cut_in(digits, start) -> Callable[..., Result]:
     network, spec = start
 
-    def run(folder: Path, needs: Deployment = HERE, **section: Any) -> Result:
+    def run(folder: Path, needs: Deployment = HERE, data: DataSet = digits, **section: Any) -> Result:
         quick = {"epochs": 1, "check_latency": False, "teacher": False, "round_to": 2}
         job = Job(
             name="01-prune",
             network=copy.deepcopy(network),
             spec=spec,
             stage=Prune(**{**quick, **section}),
-            data=digits,
+            data=data,
             seed=0,
             teacher=None,
             folder=folder,
@@ -204,20 +207,22 @@ def test_sparse_learning_weakens_the_weakest_channels(cut, start, tmp_path):
     assert shares[1] < shares[0]
 
 
-def test_measured_sensitivity_ranks(cut, start, monkeypatch, tmp_path):
-    """Where every cut of one group costs all accuracy, that group is left alone."""
+@pytest.mark.parametrize(("task", "usual", "broken"), [(Classification, 0.5, -100.0), (Regression, 45.0, 4500.0)])
+def test_measured_sensitivity_ranks(task, usual, broken, cut, start, digits, monkeypatch, tmp_path):
+    """Where every cut of one group costs all accuracy, or makes a large error, that group is left alone."""
     spared = "layer1.conv1"
-    of = metric_of
 
     def fragile(network: nn.Module, *rest: Any) -> float:
-        return of(network, *rest) if widths(network)[spared] == widths(start[0])[spared] else -100.0
+        return usual if widths(network)[spared] == widths(start[0])[spared] else broken
 
     monkeypatch.setattr("edgekd.stages.prune.work.metric_of", fragile)
-    settings = {"macs": 0.6, "epochs": 0, "needs": replace(HERE, timed=False)}
+    settings = {"macs": 0.6, "epochs": 0, "needs": replace(HERE, timed=False), "data": replace(digits, kind=task)}
     plain = cut(tmp_path / "plain", **settings)
     ranked = cut(tmp_path / "ranked", sensitivity=60, **settings)
     assert widths(plain.network)[spared] < widths(start[0])[spared] == widths(ranked.network)[spared]
-    assert spared in {each["layer"] for each in ranked.metrics["sensitivity"]}
+    scanned = {each["layer"]: each for each in ranked.metrics["sensitivity"]}
+    lost = scanned[spared]["uncut"] - scanned[spared]["cuts"][0]["score"]
+    assert lost == abs(usual - broken) and (ranked.metrics.get("sensitivity_of") == "mae") == (task is Regression)
 
 
 def test_the_learning_rate_is_rewound(cut):

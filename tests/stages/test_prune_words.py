@@ -53,5 +53,11 @@ def test_the_most_sensitive_groups():
     assert text == "b without 50.0 %: 40.00 points, a without 50.0 %: 10.00 points, c without 50.0 %: 0.00 points"
 
 
+def test_what_a_metric_in_units_of_its_own_loses():
+    scanned = {"layer": "a", "uncut": -45.0, "cuts": [{"ratio": 0.5, "score": -47.5}]}
+    [(_, text)] = describe({"sensitivity": [scanned], "sensitivity_of": "mae"})
+    assert text == "a without 50.0 %: 2.50 of mean absolute error"
+
+
 def test_other_stages_have_none():
     assert describe({"history": [], "rungs": []}) == []

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from edgekd.formatting import percent
+from edgekd.formatting import percent, significant
 from edgekd.stages.prune.figures import CutFigures, CutTiming, KeptLayers
 from edgekd.strict_json import JsonObject
+from edgekd.tasks.registry import metric_named
 
 MOST_SENSITIVE = 3
 
@@ -56,7 +57,13 @@ def _sensitive(metrics: JsonObject) -> list[str]:
         if cut["score"] is not None
     ]
     worst.sort(reverse=True)
-    found = [
-        f"{layer} without {percent(ratio)}: {100 * lost:.2f} points" for lost, layer, ratio in worst[:MOST_SENSITIVE]
-    ]
+    named = metrics.get("sensitivity_of")
+    found = [f"{layer} without {percent(ratio)}: {_lost(lost, named)}" for lost, layer, ratio in worst[:MOST_SENSITIVE]]
     return [", ".join(found)] if found else []
+
+
+def _lost(amount: float, named: str | None) -> str:
+    if named is None:
+        return f"{100 * amount:.2f} points"
+    metric = metric_named(named)
+    return f"{significant(amount)} {metric.unit}".rstrip() + f" of {metric.title}"

@@ -198,7 +198,7 @@ class _Pruning:
             found = scan(
                 network,
                 shape,
-                self._value,
+                self._score,
                 importance=ranking.importance,
                 reduction=ranking.reduction,
                 round_to=ranking.round_to,
@@ -211,8 +211,15 @@ class _Pruning:
                 latency=latency,
                 latency_setting=canonical_json([self.job.needs.to_json(), machine]).decode(),
             )
-        weights = sensitivity_weights(found, ranking.prunable(network, shape), 1 / len(self.data.validation))
+        # What one sample changes: a share of all, and of a metric in units of its own such a share of that.
+        whole = 1.0 if self.metric.unit == "%" else abs(found[0].uncut) or 1.0
+        weights = sensitivity_weights(found, ranking.prunable(network, shape), whole / len(self.data.validation))
         return _Scan(weights, found)
+
+    def _score(self, network: nn.Module) -> float:
+        """The metric, negative where less of it is better."""
+        value = self._value(network)
+        return value if self.metric.better == "higher" else -value
 
     def _value(self, network: nn.Module) -> float:
         return metric_of(network, self.data, self.data.validation)
@@ -222,6 +229,7 @@ class _Pruning:
 
     def _metrics(self, first: nn.Module, last: nn.Module, before: Mapping[str, int]) -> JsonObject:
         after, shape = widths(last) | halved_widths(last), self.job.spec.inputs
+        is_in_units = self.sensitivity is not None and self.metric.unit != "%"
         macs, params = count_macs(last, shape), count_parameters(last)
         kept = {"macs": macs / count_macs(first, shape), "params": params / count_parameters(first)}
         return {
@@ -232,6 +240,7 @@ class _Pruning:
             "cuts": [each.to_json() for each in self.cuts],
             **({"floor": self.floor} if self.floor is not None else {}),
             **({"sensitivity": list(map(asdict, self.sensitivity))} if self.sensitivity is not None else {}),
+            **({"sensitivity_of": self.metric.name} if is_in_units else {}),
             # A layer of a block that was dropped has no channels left.
             "widths": [{"layer": name, "before": before[name], "after": after.get(name, 0)} for name in before],
         }
