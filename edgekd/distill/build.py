@@ -105,6 +105,11 @@ def _term(
                 f"{wanted.method} compares {' or '.join(sorted(kind.outputs))}, and this network gives {task.outputs}: "
                 f"use kd, or a loss of features ({', '.join(of_features)})"
             )
+        if wanted.standardize and task.outputs != Classification.outputs:
+            raise TrainingError(
+                f"logits are standardized over the classes of a sample, and this network gives {task.outputs}: leave "
+                "standardize out"
+            )
         if wanted.pairs:
             raise TrainingError(f"{wanted.method} compares logits and has no pairs of layers: leave pairs out")
         loss: LogitLoss = kind(**options, **({"task": task} if "task" in parameters else {}))

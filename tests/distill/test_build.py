@@ -7,6 +7,10 @@ from torch import nn
 from edgekd.distill import LOSSES, Ensemble, FeatureHooks, FeatureLoss, LossSpec, Standardized, build_terms
 from edgekd.errors import TrainingError
 from edgekd.models import build
+from edgekd.tasks.detection import Detection
+from edgekd.tasks.multilabel import Multilabel
+from edgekd.tasks.regression import Regression
+from edgekd.tasks.segmentation import Segmentation
 
 SHAPE = (3, 32, 32)
 # The other is of boxes.
@@ -50,6 +54,14 @@ def test_of_an_ensemble_the_first_ones_layers_are_named_and_compared(networks):
 def test_standardised(networks):
     [term] = build_terms([LossSpec("kd", standardize=True)], *networks, SHAPE)
     assert isinstance(term.loss, Standardized)
+
+
+@pytest.mark.parametrize("kind", [Multilabel, Regression, Segmentation, Detection])
+def test_nothing_but_classes_is_standardised(networks, kind):
+    """Over the values of a sample, or the positions of a map, a mean and a deviation mean nothing."""
+    said = f"logits are standardized over the classes of a sample, and this network gives {kind.outputs}: leave"
+    with pytest.raises(TrainingError, match=said):
+        build_terms([LossSpec("kd", standardize=True)], *networks, SHAPE, task=kind(("a", "b")))
 
 
 def test_usual_pairs_and_weights(networks):
