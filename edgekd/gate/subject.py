@@ -57,7 +57,9 @@ class GateSubject:
             EdgekdError: it lacks what every later run is compared with.
         """
         for row in self.rows.values():
-            if any(row.figure(metric.name) is None or metric.name not in row.kept for metric in self.task.metrics):
+            # Of a further metric there may be no figure, as R² of targets that never differ has none.
+            is_kept = all(metric.name in row.kept for metric in self.task.metrics)
+            if not is_kept or row.figure(self.task.metrics[0].name) is None:
                 raise EdgekdError(
                     f"{self.name} on {row.place_text} does not keep what was predicted for each test sample, so that "
                     "no later run can be compared with it: run the recipe again with this version of edgekd"

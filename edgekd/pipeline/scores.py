@@ -1,6 +1,7 @@
 """The task's metrics of predictions on the test set, with what later comparisons in pairs need of each sample."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -43,9 +44,14 @@ class Scores:
 
     @classmethod
     def of(cls, evidence: Mapping[str, Evidence], metrics: Sequence[Metric]) -> "Scores":
-        """Compute metrics from the evidence for each."""
-        values = {metric.name: evidence[metric.name].value() for metric in metrics}
-        intervals = {metric.interval_key: interval(metric, evidence[metric.name]) for metric in metrics}
+        """Compute metrics from the evidence for each.
+
+        All but the first are left out where samples have no figure of them, as R² of targets that never differ.
+        """
+        every = {metric: evidence[metric.name].value() for metric in metrics}
+        known = {metric: value for metric, value in every.items() if metric is metrics[0] or not math.isnan(value)}
+        values = {metric.name: value for metric, value in known.items()}
+        intervals = {metric.interval_key: interval(metric, evidence[metric.name]) for metric in known}
         right = next((encode_correct(each.correct) for each in evidence.values() if isinstance(each, Correct)), None)
         return cls(values, intervals, evidence[metrics[0].name].n, right)
 

@@ -199,6 +199,16 @@ def test_a_run_without_evidence_fails_and_is_no_baseline(agreed, tmp_path):
         load_subject(run).warnings()
 
 
+def test_a_run_of_whose_samples_a_further_metric_has_no_figure_is_a_baseline(tmp_path):
+    run = written(tmp_path / "now", Multilabel, of_labels(logits()), macro_f1=None, macro_f1_ci95=None)
+    load_subject(run).warnings()
+    load_subject(run).save(tmp_path / "baseline.json")
+    verdict, found = judged(tmp_path / "baseline.json", run)
+    assert verdict.passed and "map" in found and "macro_f1" not in found
+    with pytest.raises(EdgekdError, match="does not keep what was predicted for each test sample"):
+        load_subject(written(tmp_path / "none", Multilabel, of_labels(logits()), map=None, map_ci95=None)).warnings()
+
+
 def test_an_unknown_task_is_named(agreed):
     agreed.write_text(json.dumps({**json.loads(agreed.read_text()), "task": "multilable"}))
     with pytest.raises(EdgekdError, match="task: 'multilable' is none of classification, multilabel"):

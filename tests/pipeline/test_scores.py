@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
+from edgekd.errors import EdgekdError
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.scores import scores
 from edgekd.stats.correct import decode_correct
@@ -17,6 +18,8 @@ from edgekd.stats.proportion import wilson_interval
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.evidence_file import read_evidence
 from edgekd.tasks.multilabel import Multilabel
+from edgekd.tasks.regression import Regression
+from edgekd.tasks.segmentation import Segmentation
 from tests.tasks.multilabel.drawn import drawn
 
 NAMES = tuple("abcdef")
@@ -147,3 +150,24 @@ def test_another_version_of_edgekd_scores_anew(tmp_path, labelled, monkeypatch):
         monkeypatch.setattr("edgekd.pipeline.scores.source_digest", lambda digest=digest: digest)
         scores(tmp_path / "p.npy", data.task, data, NodeCache(tmp_path))
     assert len(list((tmp_path / "measurements").glob("scores-*"))) == 2
+
+
+def test_a_metric_of_which_samples_have_no_figure_is_left_out(tmp_path):
+    """R² of targets that never differ, and boundaries where no mask has one; the headline is there."""
+    task, values = Regression(("weight",)), np.full((9, 1), 3.0, np.float32)
+    predicted = values + np.linspace(-1, 1, 9, dtype=np.float32)[:, None]
+    np.save(tmp_path / "p.npy", predicted)
+    found = scores(tmp_path / "p.npy", task, data_of(task, values), NodeCache(tmp_path))
+    squared = np.mean(np.linspace(-1, 1, 9) ** 2)
+    assert found.values == {"mae": pytest.approx(5 / 9), "rmse": pytest.approx(np.sqrt(squared))}
+    assert set(found.intervals) == {"mae_ci95", "rmse_ci95"} and found.n == 9
+    kept = read_evidence(tmp_path, found.evidence, task.metrics, "")
+    assert set(kept) == {"mae", "rmse", "r2"} and np.isnan(kept["r2"].value())
+    masks, flat = Segmentation(("sky", "road")), np.zeros((2, 8, 8), np.uint8)
+    flat[1] = 1
+    np.save(tmp_path / "q.npy", flat)
+    row = scores(tmp_path / "q.npy", masks, data_of(masks, flat), NodeCache(tmp_path / "masks")).to_json()
+    assert (row["miou"], row["mdice"]) == (1, 1) and "boundary_f1" not in row and "boundary_f1_ci95" not in row
+    np.save(tmp_path / "p.npy", np.full_like(predicted, np.nan))
+    with pytest.raises(EdgekdError, match="mae is no number: look at the network's outputs"):
+        scores(tmp_path / "p.npy", task, data_of(task, values), NodeCache(tmp_path))
