@@ -24,7 +24,7 @@ from edgekd.tasks.breakdown import (
     Shot,
     ends,
 )
-from edgekd.tasks.regression.evidence import divided, errors_of
+from edgekd.tasks.regression.evidence import bin_edges, divided, errors_of
 from edgekd.tasks.regression.points import distances
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def _bins(was: NDArray[Any], now: NDArray[Any]) -> tuple[ErrorBin, ...]:
     was, now = (each[np.isfinite(each)] for each in (was, now))
     if not len(was) or not len(now):
         return ()
-    edges = np.histogram_bin_edges(np.concatenate([was, now]), BINS)
+    edges = bin_edges(np.concatenate([was, now]), BINS)
     before, after = (np.histogram(each, edges)[0] / len(each) for each in (was, now))
     rows = zip(edges[:-1].tolist(), edges[1:].tolist(), before.tolist(), after.tolist(), strict=True)
     return tuple(ErrorBin(low=low, high=high, before=first, after=second) for low, high, first, second in rows)

@@ -178,8 +178,16 @@ def details(predictions: ValuePredictions, targets: Arrays) -> ErrorDetails:
         for each in (np.abs(errors), errors)
     )
     finite = errors[known][np.isfinite(errors[known])]
-    found, edges = np.histogram(finite, BINS) if len(finite) else (np.zeros(0, int), np.zeros(0))
+    found, edges = np.histogram(finite, bin_edges(finite, BINS)) if len(finite) else (np.zeros(0, int), np.zeros(0))
     return ErrorDetails(absolute, bias, edges.tolist(), found.tolist())
+
+
+def bin_edges(values: Floats, bins: int) -> Floats:
+    """Return the edges (bins + 1,) of a histogram of finite values; where these are alike, of one unit above them."""
+    low, high = float(values.min()), float(values.max())
+    # Of values that differ by rounding alone NumPy makes no bins.
+    is_wide = high - low > 1e-9 * max(abs(low), abs(high))
+    return np.linspace(low, high if is_wide else low + max(1.0, abs(low)), bins + 1)
 
 
 def divided(numerators: Floats, denominators: Floats) -> Floats:

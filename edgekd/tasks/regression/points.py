@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
 # Of the size: how near a correct point is, and at what distance a point's similarity is exp(−1/2).
 CORRECT, SIMILAR = 0.1, 0.1
 EXPECTED = "expected x and y of each point for each image, (N, points, 2), or with a 0 for points that are not known"
-SIDES = ("left", "right")
+OTHER_SIDE = {
+    **{"left": "right", "Left": "Right", "LEFT": "RIGHT"},
+    **{"right": "left", "Right": "Left", "RIGHT": "LEFT"},
+}
+SIDE = re.compile("|".join(OTHER_SIDE))
 # Behind x and y, as in COCO: not known, hidden, to be seen.
 FLAGS = (0, 1, 2)
 
@@ -135,7 +140,7 @@ def moved(stored: Points, geometry: Geometry, names: Sequence[str]) -> Points:
 def _mirrored(names: Sequence[str]) -> list[int]:
     """The place of each point's counterpart on the other side, its own where it has none."""
     places = {name: index for index, name in enumerate(names)}
-    swapped = [name.replace(SIDES[0], "\0").replace(SIDES[1], SIDES[0]).replace("\0", SIDES[1]) for name in names]
+    swapped = (SIDE.sub(lambda found: OTHER_SIDE[found[0]], name) for name in names)
     return [places.get(other, index) for index, other in enumerate(swapped)]
 
 

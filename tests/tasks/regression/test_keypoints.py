@@ -73,6 +73,13 @@ def test_left_and_right_change_places_in_a_mirror():
     assert found[1, :2].tolist() == [[16, 8], [10, 4]] and np.isnan(found[1, 2]).all(), "it is outside of the image"
 
 
+@pytest.mark.parametrize("names", [("Left eye", "Right eye", "Upright"), ("EYE_RIGHT", "EYE_LEFT", "Left eye")])
+def test_sides_are_known_however_they_are_written(names):
+    size, points = (32, 32), np.array([[[10, 4], [20, 4], [16, 8]]], np.float32)
+    mirrored = Geometry(np.array([[-1.0, 1.0]]), np.array([[32.0, 0.0]]), size, size)
+    assert Keypoints(names).move_targets(points, mirrored).tolist() == [[[12, 4], [22, 4], [16, 8]]]
+
+
 def test_points_are_where_their_marks_are_after_augmentation():
     generator = torch.Generator().manual_seed(0)
     images, points = torch.zeros(50, 1, 16, 16, dtype=torch.uint8), torch.randint(16, (50, 3, 2), generator=generator)

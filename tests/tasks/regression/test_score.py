@@ -182,6 +182,22 @@ def test_what_a_report_shows():
     assert details["absolute_error_by_value"][0] == pytest.approx(found.values[0].error_before)
 
 
+@pytest.mark.parametrize("apart", [0.0, 5e-16])
+def test_errors_that_are_all_alike_are_one_bin(apart):
+    """As of one test sample, or where they differ by rounding alone."""
+    task, values = Regression(("weight",)), np.full((2, 1), 3.0)
+    outputs = np.array([[3.25 + apart], [3.25]])
+    pairs = (("a", outputs), ("b", outputs[::-1]))
+    both = [NamedPredictions(name, task.decode({LOGITS: each})) for name, each in pairs]
+    found = task.breakdown(*both, task.targets(values), "onnxruntime")
+    assert [(each.before, each.after) for each in found.bins] == [(1, 1), *[(0, 0)] * 7] and found.bins[0].low == 0.25
+    assert task.breakdown_from_json(found.to_json()) == found
+    details = task.details({LOGITS: outputs}, task.targets(values)).to_json()
+    assert details["error_counts"] == [2, *[0] * 11] and details["error_edges"][::12] == [0.25, 1.25]
+    exact = [NamedPredictions(name, task.decode({LOGITS: values})) for name in "ab"]
+    assert task.breakdown(*exact, task.targets(values), "onnxruntime").bins[0].low == 0
+
+
 def test_the_program_on_a_card_prints_units(capsys):
     outputs, _ = drawn(n=1)
     exec(TASK.code("python"), {"labels": NAMES, "logits": outputs[0]})
