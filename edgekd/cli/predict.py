@@ -153,8 +153,9 @@ def write_csv(found: "Iterable[FilePrediction]", has_rows: bool) -> None:
     """Print ``file``, ``row`` if files hold rows, and the columns of the task, under a line that names them."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     for number, each in enumerate(found):
-        row = {"row": str(each.row or 0)} if has_rows else {}
-        cells = {"file": plain_text.line(each.file), **row, **each.prediction.to_cells()}
+        cells = each.prediction.to_cells()
         if number == 0:
-            writer.writerow(cells)
-        writer.writerow(cells.values())
+            # A value of a table may have the name of one of these, so that both are written.
+            writer.writerow(["file", *(["row"] if has_rows else []), *cells])
+        row = [str(each.row or 0)] if has_rows else []
+        writer.writerow([plain_text.line(each.file), *row, *cells.values()])

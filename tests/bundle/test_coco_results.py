@@ -117,6 +117,13 @@ def test_annotations_of_other_images_or_classes_are_refused(tmp_path: Path, edge
     done = edgekd("predict", bundle, photos / "1.png", "--coco", truth)
     assert done.code == 0 and {each["image_id"] for each in json.loads(done.out)} == {12}
     assert f"3 of 4 images of {truth} were not predicted" in done.err
+    done = edgekd("predict", bundle, photos, photos / "2.png", "--coco", truth)
+    twice = f"2.png and {photos / '2.png'} are both the image 100 of {truth}, whose boxes would count twice"
+    assert done.code == 1 and not done.out and twice in done.err
+    (tmp_path / "copies/photos").mkdir(parents=True)
+    (tmp_path / "copies/photos/3.png").write_bytes((photos / "3.png").read_bytes())
+    done = edgekd("predict", bundle, photos, tmp_path / "copies", "--coco", truth)
+    assert done.code == 1 and "copies/photos/3.png are both the image 5" in done.err
     (photos / "1.png").rename(tmp_path / "1.png")
     assert f"1.png is no image of {truth}: predict those that it lists" in said(tmp_path / "1.png")
     document = json.loads(truth.read_text())

@@ -27,6 +27,7 @@ from edgekd.files import sha256
 from edgekd.preprocess import Preprocess
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.detection import Detection
+from edgekd.tasks.regression import Regression
 
 from .conftest import LABELS, computing
 from .models import golden_of, linear_model, vector_model
@@ -379,6 +380,19 @@ def test_command_predict_on_rows(edgekd: Any, tmp_path: Path) -> None:
     done = edgekd("predict", packed, tmp_path / "rows.csv", "--csv", "--top", 9)
     rows = list(csv.DictReader(io.StringIO(done.out)))
     assert [(row["row"], row["label"], row["label_2"]) for row in rows] == [("0", 'a,"b', "c"), ("1", "c", 'a,"b')]
+
+
+def test_values_that_are_called_as_columns_of_the_command_are_written_too(edgekd: Any, tmp_path: Path) -> None:
+    model, fed = vector_model(tmp_path / "rows.onnx"), np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    vector, task = Preprocess("vector", (2,), (0.0, 0.0), (1.0, 1.0)), Regression(("row", "file"), (5.0, 7.0))
+    parts = {"models": {"float32": model}, "golden": (fed, fed)}
+    bundle = pack(tmp_path / "b", name="rows", task=task, preprocess=vector, **parts)
+    (tmp_path / "rows.csv").write_text("1,0\n0,1\n")
+    done = edgekd("predict", bundle, tmp_path / "rows.csv", "--csv")
+    header, *rows = csv.reader(io.StringIO(done.out))
+    assert header == ["file", "row", "row", "file"]
+    file = str(tmp_path / "rows.csv")
+    assert rows == [[file, "0", "6", "7"], [file, "1", "5", "8"]]
 
 
 def test_command_predict_names_the_damaged_picture(edgekd: Any, bundle: Path, pictures: Path) -> None:

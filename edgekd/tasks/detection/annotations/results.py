@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from edgekd.errors import DataError
+from edgekd.folders import several
 from edgekd.log import get_logger
 from edgekd.nearest import among
 from edgekd.tasks.detection.annotations.coco import Id, read_ids
@@ -30,7 +31,7 @@ def coco_results(
         found: predictions by their images' files.
 
     Raises:
-        DataError: the file cannot be read, or lacks an image or a category.
+        DataError: the file cannot be read, or lacks an image or a category, or an image is predicted twice.
     """
     images, categories = read_ids(annotations)
     lacking = next((name for name in names if name not in categories), None)
@@ -40,12 +41,25 @@ def coco_results(
             "bundle's data"
         )
     by_file = {PurePath(name).as_posix(): image for name, image in images.items()}
-    predicted = set()
+    predicted: dict[Id, str] = {}
+    lost = []
     for file, boxes in found:
         image = _image_of(file, by_file, annotations)
-        predicted.add(image)
+        if image in predicted:
+            raise DataError(
+                f"{predicted[image]} and {file} are both the image {image!r} of {annotations}, whose boxes would count "
+                "twice: name one of them"
+            )
+        predicted[image] = file
+        if boxes.boxes is None:
+            lost.append(file)
         for each in boxes.kept:
             yield {"image_id": image, **each.to_json(categories[each.label])}
+    if lost:
+        logger.warning(
+            f"of {len(lost)} of {len(predicted)} images the outputs are not finite, so that they have no boxes: "
+            f"{several(lost)}"
+        )
     if left_out := len(images) - len(predicted):
         logger.warning(f"{left_out} of {len(images)} images of {annotations} were not predicted: name their folder too")
 
