@@ -190,6 +190,15 @@ def test_python(case, monkeypatch, capsys):
         assert_printed(printed_by_python(bundle, file, monkeypatch, capsys), expected(bundle, file), 2e-5)
 
 
+@pytest.mark.parametrize("preprocess", [COLOUR, GREY, LETTERBOX], ids=["colour", "grey", "letterbox"])
+def test_python_on_an_image_of_16_bits(preprocess, tmp_path, monkeypatch, capsys):
+    bundle = packed(tmp_path / "bundle", preprocess, Classification(LABELS))
+    pixels = scene(20, 14, 1, seed=3)[0].astype(np.uint16) * 257
+    Image.fromarray(pixels).save(tmp_path / "deep.png")
+    found = printed_by_python(bundle, "../deep.png", monkeypatch, capsys)
+    assert_printed(found, expected(bundle, "../deep.png"), 2e-5)
+
+
 def test_what_is_no_image_is_answered_with_the_usage(tmp_path, monkeypatch, capsys):
     bundle = packed(tmp_path / "bundle", GREY, Classification(LABELS))
     for file in ("golden", "missing.png", "labels.txt"):
