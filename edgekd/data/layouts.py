@@ -172,6 +172,8 @@ def _columns(path: Path) -> list[str]:
         raise DataError(f"{path}: cannot be read as a table ({first_line(error)}); {TABLE}") from error
     if columns is None:
         raise DataError(f"{path}: holds no rows; {TABLE}")
+    if len(columns) == 1 and (other := next((each for each in (";", "\t", "|") if each in columns[0]), None)):
+        raise DataError(f"{path}: line 1: columns are separated by {other!r}: save it with commas; {TABLE}")
     if len(set(columns)) < len(columns) or not all(map(str.strip, columns)):
         raise DataError(f"{path}: line 1: columns are {', '.join(columns)[:100]}; give each a name of its own")
     if all(map(is_number, columns)):

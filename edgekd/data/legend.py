@@ -48,6 +48,11 @@ class Legend:
             name = coloured[1] if coloured else line
             if name != OUTSIDE:
                 names.append(name)
+            elif not coloured:
+                raise DataError(
+                    f"{where}: {OUTSIDE!r} has no colour; give its red, green and blue, or leave it out: of indices "
+                    f"{IGNORED} does not count"
+                )
             if not coloured:
                 continue
             colour = _one_number([int(each) for each in coloured.groups()[1:]], where)

@@ -38,6 +38,8 @@ logger = get_logger(__name__)
 
 GREY = ("1", "L", "P")
 WITH_ALPHA = ("LA", "La", "PA")
+# What a grey picture, or one with a palette, was taken to hold; EITHER where that makes no difference.
+COLOURS, INDICES, EITHER = "colours", "indices", "either"
 
 
 def load_masks(data: SourceKeys, kind: type[Task]) -> RawData:
@@ -96,20 +98,29 @@ def _name(file: str) -> str:
 def _masks(
     data: SourceKeys, root: Path, pairs: list[tuple[str, str]], legend: Legend, shape: tuple[int, ...]
 ) -> torch.Tensor:
-    found = torch.empty((len(pairs), *shape[1:]), dtype=torch.uint8)
+    found, kinds = torch.empty((len(pairs), *shape[1:]), dtype=torch.uint8), dict[str, str]()
     with ThreadPoolExecutor(max(1, data.workers)) as pool:
         masks = pool.map(partial(_mask, data, root, legend, shape), pairs)
-        for index, mask in enumerate(track(masks, f"reading {root.name} masks", len(pairs))):
+        for index, (mask, kind) in enumerate(track(masks, f"reading {root.name} masks", len(pairs))):
             found[index] = torch.from_numpy(mask)
+            kinds.setdefault(kind, pairs[index][1])
+    if COLOURS in kinds and INDICES in kinds:
+        coloured, indexed = (root / "masks" / kinds[kind] for kind in (COLOURS, INDICES))
+        raise DataError(
+            f"{coloured} would be read by the colours of {CLASSES}, and {indexed} has others, so that it holds "
+            f"indices: leave the colours out of {CLASSES}, or save all masks in colours"
+        )
     if (found == IGNORED).all():
         raise DataError(f"{root / 'masks'}: no pixel of any mask counts, so that nothing can be measured: add some")
     return found
 
 
-def _mask(data: SourceKeys, root: Path, legend: Legend, shape: tuple[int, ...], pair: tuple[str, str]) -> Masks:
+def _mask(
+    data: SourceKeys, root: Path, legend: Legend, shape: tuple[int, ...], pair: tuple[str, str]
+) -> tuple[Masks, str]:
     image, mask = root / "images" / pair[0], root / "masks" / pair[1]
     with reading(mask):
-        indices = _indices(open_image(mask), legend)
+        indices, kind = _indices(open_image(mask), legend)
     with reading(image):
         width, height = prepare(open_image(image)).size
     if indices.shape != (height, width):
@@ -119,21 +130,24 @@ def _mask(data: SourceKeys, root: Path, legend: Legend, shape: tuple[int, ...], 
         )
     way = unscaled(shape, data.resize).geometry(1, indices.shape)
     found: Masks = way.resample(indices[None], IGNORED)[0]
-    return found
+    return found, kind
 
 
-def _indices(picture: Image.Image, legend: Legend) -> Masks:
+def _indices(picture: Image.Image, legend: Legend) -> tuple[Masks, str]:
+    """The index of each pixel, and what a picture that could hold indices or colours was taken to hold."""
     if picture.format == "JPEG":
         raise DataError("a JPEG changes the pixels of a mask: save it as PNG")
     if picture.mode == "F":
         raise DataError("its pixels are no whole numbers: save the mask with 8 bits")
     if picture.mode in WITH_ALPHA:
         picture = picture.getchannel(0)
-    if picture.mode in GREY and legend.colours and legend.knows(_colours(picture)):
-        return legend.of_colours(_colours(picture))
+    may_be_either = picture.mode in GREY and bool(legend.colours)
+    if may_be_either and legend.knows(_colours(picture)):
+        found, stored = legend.of_colours(_colours(picture)), np.asarray(picture)
+        return found, EITHER if (found == stored).all() else COLOURS
     if picture.mode in GREY or picture.mode.startswith("I"):
-        return legend.of_indices(np.asarray(picture))
-    return legend.of_colours(_colours(picture))
+        return legend.of_indices(np.asarray(picture)), INDICES if may_be_either else EITHER
+    return legend.of_colours(_colours(picture)), EITHER
 
 
 def _colours(picture: Image.Image) -> NDArray[np.uint8]:

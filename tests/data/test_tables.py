@@ -60,6 +60,7 @@ def test_tables_that_cannot_be(tmp_path):
         (table("a,b,c,y"), table("a,bb,c,y"), "test.csv: its columns are not those of train.csv: 'bb'"),
         (table("a,b,c,y"), "a,c,y\n1,2,3\n", "test.csv: its columns are not those of train.csv: 'b' is missing"),
         (table("a,b,c,y"), table("a,c,b,y"), "column 2 is 'c', there 'b'; give them in one order"),
+        ("a;b;y\n1,5;2;3\n", None, "train.csv: line 1: columns are separated by ';': save it with commas"),
         ("target.a,target.b\n1,2\n", None, "all columns are targets"),
     ):
         with pytest.raises(DataError, match=re.escape(said)):
