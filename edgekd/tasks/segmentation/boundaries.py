@@ -70,6 +70,8 @@ def _near(mask: Bools, shifts: list[tuple[int, int]]) -> Bools:
     height, width = mask.shape
     found = np.zeros_like(mask)
     for y, x in shifts:
+        if abs(y) >= height or abs(x) >= width:
+            continue
         found[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)] |= mask[
             max(-y, 0) : height + min(-y, 0), max(-x, 0) : width + min(-x, 0)
         ]

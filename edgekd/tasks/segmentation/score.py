@@ -9,7 +9,9 @@ import numpy as np
 
 from edgekd.errors import ModelError
 from edgekd.formatting import percent
+from edgekd.tasks.logits import names_in_file
 from edgekd.tasks.segmentation.masks import IGNORED, palette, png, resized
+from edgekd.tasks.tensor_spec import LOGITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +90,7 @@ def decode(logits: NDArray[Any]) -> MaskPredictions:
 
 
 def with_classes(model: ModelProto) -> ModelProto:
-    """Return a copy of ``model`` with the one output ``classes`` (N, H, W), uint8, in place of its one of logits.
+    """Return a copy of ``model`` with the one output ``classes`` (N, H, W), uint8, in place of its outputs.
 
     Classes are those of :func:`decode`, :data:`NO_CLASS` where logits are not finite.
 
@@ -102,7 +104,8 @@ def with_classes(model: ModelProto) -> ModelProto:
 
     found = ModelProto()
     found.CopyFrom(model)
-    [logits] = found.graph.output
+    outputs = {each.name: each for each in found.graph.output}
+    logits = outputs[names_in_file(list(outputs), {LOGITS: ()})[LOGITS]]
     sizes = [each.dim_param or each.dim_value or None for each in logits.type.tensor_type.shape.dim]
     output, parts = "classes", ("largest", "index", "difference", "sum", "lost", "axes", "none")
     largest, index, difference, total, lost, axes, none = (f"{output}/{part}" for part in parts)

@@ -17,7 +17,7 @@ def cross_entropy(logits: Tensor, classes: Tensor, known: Tensor, label_smoothin
     """Return the cross-entropy in nats, the mean over the pixels that are known; 0 where none is.
 
     Args:
-        logits: (N, classes, H, W); smaller ones than the masks are interpolated to their size.
+        logits: (N, classes, H, W); those of another size than the masks are interpolated to it.
         classes, known: (N, H, W).
         label_smoothing: in [0, 1).
 
@@ -25,7 +25,7 @@ def cross_entropy(logits: Tensor, classes: Tensor, known: Tensor, label_smoothin
         TrainingError: ``label_smoothing`` is out of its range.
     """
     SHARE_OR_NONE.check(TrainingError, label_smoothing=label_smoothing)
-    logits = fitted(logits, classes)
+    logits = _of_masks(logits, classes)
     if not known.any():
         return 0 * logits.sum()
     targets = torch.where(known, classes.long(), -1)
@@ -39,13 +39,13 @@ def dice_loss(logits: Tensor, classes: Tensor, known: Tensor) -> Tensor:
     softmax's probabilities, g is 1 for a pixel's class. Sums are over the batch.
 
     Args:
-        logits: (N, classes, H, W); smaller ones than the masks are interpolated to their size.
+        logits: (N, classes, H, W); those of another size than the masks are interpolated to it.
         classes, known: (N, H, W).
 
     Returns:
         A scalar in [0, 1].
     """
-    logits = fitted(logits, classes)
+    logits = _of_masks(logits, classes)
     if not known.any():
         return 0 * logits.sum()
     count = logits.shape[1]
@@ -94,6 +94,13 @@ def fitted(logits: Tensor, like: Tensor) -> Tensor:
     if logits.shape[2] >= size[0] and logits.shape[3] >= size[1]:
         return logits
     return F.interpolate(full(logits), size=size, mode="bilinear", align_corners=False)
+
+
+def _of_masks(logits: Tensor, classes: Tensor) -> Tensor:
+    """Logits in the size of the masks (N, H, W): a network that fills its images up may give larger ones too."""
+    if logits.shape[-2:] == classes.shape[-2:]:
+        return logits
+    return F.interpolate(full(logits), size=classes.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def must_be_logits(logits: Tensor, network: str) -> None:

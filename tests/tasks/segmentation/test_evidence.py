@@ -123,6 +123,34 @@ def test_boundaries_by_hand():
     assert not evidence.actual.any()
 
 
+@pytest.mark.parametrize("size", [(2, 500), (500, 3), (1, 300)])
+def test_boundaries_of_masks_that_are_flatter_than_what_is_near(size):
+    """Against the distance of each pair of boundary pixels; 0.75 % of the diagonal is more than the height."""
+    random = np.random.default_rng(0)
+    mask, answer = random.integers(0, 2, (2, 1, *size)).astype(np.uint8)
+    far = np.zeros((1, *size), np.uint8)
+    far[:, -1, -1] = 1
+    for truth, found in ((mask, answer), (far, far[:, ::-1, ::-1])):
+        logits = (found[:, None] == np.arange(2)[:, None, None]).astype(np.float32)
+        task = Segmentation(("a", "b"))
+        ours = task.metrics[2].evidence(task.decode({"logits": logits}), task.targets(truth))
+        for kind in (0, 1):
+            edges = [edge_of(each[0]) & (each[0] == kind) for each in (found, truth)]
+            places = [np.argwhere(each) for each in edges]
+            apart = np.hypot(*(places[0][:, None] - places[1][None]).transpose(2, 0, 1))
+            reach = max(1, round(0.0075 * np.hypot(*size)))
+            near = [(apart.min(axis, initial=np.inf) <= reach).sum() for axis in (1, 0)]
+            assert [ours.predicted[0, kind], ours.actual[0, kind]] == list(map(len, places))
+            assert [ours.predicted_near[0, kind], ours.actual_near[0, kind]] == near
+
+
+def edge_of(mask: np.ndarray) -> np.ndarray:
+    """Which pixels have one of four neighbours of another class."""
+    padded = np.pad(mask, 1, mode="edge")
+    shifted = (padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1])
+    return np.any([each != mask for each in shifted], axis=0)
+
+
 def test_evidence_that_is_none():
     counts = np.ones((3, 2), int)
     with pytest.raises(DataError, match="counts \\(N, classes\\)"):

@@ -76,6 +76,19 @@ def test_smaller_logits_are_interpolated():
     assert float(pixel_kd_loss(half, logits)) == pytest.approx(float(pixel_kd_loss(whole, logits)))
 
 
+def test_logits_larger_than_the_masks_are_interpolated():
+    """As of a network that fills images of odd sides up."""
+    logits, classes, known = given(ignored=True)
+    odd, shown = classes[:, :7, :5], known[:, :7, :5]
+    fitting = F.interpolate(logits, size=(7, 5), mode="bilinear", align_corners=False).double().numpy()
+    chances, (n, y, x) = softmax(fitting, 1), np.nonzero(shown.numpy())
+    expected = -np.log(chances[n, odd.numpy()[n, y, x], y, x]).mean()
+    assert float(cross_entropy(logits, odd, shown)) == pytest.approx(expected, rel=1e-5)
+    assert float(dice_loss(logits, odd, shown)) == pytest.approx(
+        float(dice_loss(torch.from_numpy(fitting), odd, shown)), rel=1e-5
+    )
+
+
 def test_terms_by_name():
     logits, classes, known = given()
     outputs, targets = {"logits": logits}, {"classes": classes, "known": known}
