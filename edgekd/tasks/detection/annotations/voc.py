@@ -180,7 +180,7 @@ def _found(root: Path, name: str) -> list[Path]:
 
 
 def _listed(root: Path, listed: Path) -> list[Path]:
-    lines = read_content(listed, DataError, LARGEST).decode("utf-8", "replace").splitlines()
+    lines = read_content(listed, DataError, LARGEST).decode("utf-8-sig", "replace").splitlines()
     found: dict[Path, int] = {}
     for number, line in enumerate(lines, start=1):
         if not (name := line.strip()):
@@ -210,7 +210,8 @@ def _files(root: Path, images: list[_Image]) -> tuple[Path, ...]:
 
 def _image(root: Path, image: _Image) -> Path:
     folders = (image.path.parent, image.path.parent.parent / "JPEGImages", root / "JPEGImages", root / "images")
-    names = [image.name, *(f"{image.path.stem}{ending}" for ending in (".jpg", ".jpeg", ".png"))]
+    endings = [each for ending in (".jpg", ".jpeg", ".png") for each in (ending, ending.upper())]
+    names = [image.name, *(f"{image.path.stem}{ending}" for ending in endings)]
     found = first_there([folder / name for folder in folders for name in names if name])
     if found is None:
         raise DataError(f"{image.path}: its image {image.name!r} is neither next to it nor in {root / 'JPEGImages'}")

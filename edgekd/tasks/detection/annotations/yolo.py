@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +54,17 @@ def read(root: Path, part: str) -> Annotations:
     found = search(images, IMAGES)
     if not found.files:
         raise DataError(f"{images} holds no {IMAGES}; {LAYOUT}")
-    _log_strays(labels, found.files)
+    if summary := found.summary():
+        logger.info(f"{images}: {summary}")
+    by_name = _by_name(labels)
+    _log_strays(labels, by_name, found.files)
     files = tuple(images / name for name in found.files)
     sizes, objects = [], []
     for path, name in zip(files, found.files, strict=True):
         size = _size(path)
         sizes.append(size)
-        objects.append(_objects((labels / name).with_suffix(".txt"), size, names))
+        usual = (labels / name).with_suffix(".txt")
+        objects.append(_objects(by_name.get(Path(name).with_suffix(""), usual), size, names))
     return Annotations(names, files, tuple(sizes), tuple(objects), where=list(map(str, files)).__getitem__)
 
 
@@ -86,12 +90,20 @@ def _folders(root: Path, name: str) -> list[tuple[Path, Path]]:
     return [pair for pair in both if pair[0].is_dir()]
 
 
-def _log_strays(labels: Path, images: Sequence[str]) -> None:
+def _by_name(labels: Path) -> dict[Path, Path]:
+    """Return the label files by their paths below ``labels``, without the ending, which is written in any case."""
+    found: dict[Path, Path] = {}
+    for path in sorted(each for each in labels.rglob("*") if each.suffix.lower() == ".txt"):
+        if (other := found.setdefault(path.relative_to(labels).with_suffix(""), path)) != path:
+            raise DataError(f"{path} and {other} are labels of one image: remove one")
+    return found
+
+
+def _log_strays(labels: Path, found: Mapping[Path, Path], images: Sequence[str]) -> None:
     """Log the label files of no image: an image whose labels have another name counts as one without objects."""
-    expected = {Path(name).with_suffix(".txt") for name in images}
-    found = sorted(path.relative_to(labels) for path in labels.rglob("*.txt"))
-    strays = [str(path) for path in found if path not in expected and path.name != CLASSES]
-    if strays:
+    expected = {Path(name).with_suffix("") for name in images}
+    every = [path for name, path in found.items() if name not in expected and path.name != CLASSES]
+    if strays := sorted(str(path.relative_to(labels)) for path in every):
         logger.warning(f"{labels}: no image has the name of {several(strays, SHOWN)}: their objects are left out")
 
 
@@ -104,7 +116,7 @@ def _size(path: Path) -> tuple[int, int]:
 def _objects(path: Path, size: tuple[int, int], names: tuple[str, ...]) -> np.ndarray:
     if not path.is_file():
         return rows([])
-    text = read_content(path, DataError, LARGEST).decode("utf-8", "replace")
+    text = read_content(path, DataError, LARGEST).decode("utf-8-sig", "replace")
     lines = ((number, line.split()) for number, line in enumerate(text.splitlines(), start=1))
     return rows([_object(words, size, names, f"{path}, line {number}") for number, words in lines if words])
 
