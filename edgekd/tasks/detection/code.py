@@ -77,7 +77,9 @@ for best in np.argsort(-scores, kind="stable")[:{candidates}]:
 for each in kept[:{detections}]:
     # From the network's pixels to the file's.
     corners = (boxes[each] - [left, top, left, top]) / [across, down, across, down]
-    print(labels[classes[each]], scores[each], *np.clip(corners, 0, [width, height, width, height]))
+    corners = np.clip(corners, 0, [width, height, width, height])
+    if (corners[2:] > corners[:2]).all():
+        print(labels[classes[each]], scores[each], *corners)
 """
 
 

@@ -112,7 +112,8 @@ def sample_predictions(
     Args:
         categories: the ids of classes.
         geometry: each image's way from its file's pixels to the network's, see
-            :meth:`edgekd.tasks.task.Task.sample_predictions`; boxes at the threshold are then clipped to the image.
+            :meth:`edgekd.tasks.task.Task.sample_predictions`; boxes at the threshold are then clipped to the image, and
+            those that lie outside of it, as on the grey around it, are left out.
     """
     found = []
     for image, row in enumerate(predictions.scores):
@@ -120,8 +121,8 @@ def sample_predictions(
             found.append(PredictedBoxes(None))
             continue
         boxes, scores, classes = predictions.of_image(image)
-        acted = scores >= predictions.threshold
         places, inside = (boxes, boxes) if geometry is None else _in_file(boxes, geometry[image])
+        acted = (scores >= predictions.threshold) & (inside[:, 2:] > inside[:, :2]).all(1)
         at_threshold = _named(inside[acted], scores[acted], classes[acted], names)
         found.append(PredictedBoxes(at_threshold, categories, _named(places, scores, classes, names)))
     return found

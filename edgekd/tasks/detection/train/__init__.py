@@ -7,3 +7,4 @@ from edgekd.tasks.detection.train.losses import detection_loss as detection_loss
 from edgekd.tasks.detection.train.losses import distillation_loss as distillation_loss
 from edgekd.tasks.detection.train.losses import divergence as divergence
 from edgekd.tasks.detection.train.losses import must_be_logits as must_be_logits
+from edgekd.tasks.detection.train.losses import must_not_smooth as must_not_smooth

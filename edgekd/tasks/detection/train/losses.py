@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, TrainingError
 from edgekd.tasks.detection import outputs as heads
 from edgekd.tasks.detection.train.assignment import TINY, assign
 from edgekd.tasks.detection.train.bins import distribution_focal_loss, ld_loss
@@ -137,6 +137,15 @@ def must_be_logits(common: Tensor, network: str) -> None:
         raise ModelError(
             f"{network} gives scores between 0 and 1 for every input, as after a sigmoid; the losses apply the sigmoid "
             "themselves: return the logits, the values before it"
+        )
+
+
+def must_not_smooth(label_smoothing: float) -> None:
+    """Refuse a smoothing: the scores that are learned say already how well boxes fit: TrainingError."""
+    if label_smoothing:
+        raise TrainingError(
+            f"label_smoothing is {label_smoothing:g}, and a detector learns scores by how well its boxes fit: leave it "
+            "out"
         )
 
 
