@@ -58,8 +58,8 @@ def load_annotated(data: SourceKeys, kind: type[Task], way: Format) -> RawData:
     parts = {}
     for name, part in found.items():
         stored = kind.read_targets(padded(part.objects), len(part.files), f"{data.path}: {name}")
-        if name != "train" and not (stored[..., 0] >= 0).any():
-            raise DataError(f"{data.path}: no {name} image has an object, so that nothing can be measured: add some")
+        if name != "train":
+            kind.must_be_measurable(stored, name, data.path)
         moved = _moved(stored, sizes[name], shape, data, kind(train.names))
         files = np.array([os.fsencode(os.path.relpath(path, data.path)) for path in part.files])
         parts[name] = make(data, data.path, shape, files, torch.from_numpy(moved), name)
@@ -75,9 +75,10 @@ def _sizes(part: Annotations, workers: int) -> list[tuple[int, int, int]]:
         found = list(pool.map(_own_shape, part.files))
     for index, (path, said, own) in enumerate(zip(part.files, part.sizes, found, strict=True)):
         if said != own[1:]:
+            turned = " upright, as its EXIF data turn it" if said == (own[2], own[1]) else ""
             raise DataError(
                 f"{part.where(index)}: the image is said to have {said[1]}x{said[0]} pixels, and {path} has "
-                f"{own[2]}x{own[1]}: correct its size, and its boxes"
+                f"{own[2]}x{own[1]}{turned}: correct its size, and its boxes"
             )
     return found
 

@@ -167,11 +167,16 @@ def load_data(
             f"data.unlabelled: {data.unlabelled} is for images, {data.source} gives {source.kind}s; leave it out"
         )
     _must_be_nameable(data, source.classes)
-    train = _limited(source.train, data.train_limit, task)
+    where, train = data.path or data.source, _limited(source.train, data.train_limit, task)
     advice = "" if data.train_limit is None else "raise data.train_limit"
-    task.must_be_learnable(train.labels.numpy(), data.path or data.source, advice)
+    task.must_be_learnable(train.labels.numpy(), where, advice)
     test = _limited(source.test, data.test_limit, task)
     train, validation, test = _parts(data, train, source.validation, test, seed, task)
+    for part, samples in (("training", train), ("test", test)):
+        if not len(samples):
+            raise DataError(f"{where} has one {part} sample, which validation takes: {advice or 'add some'}")
+    for part, samples in (("validation", validation), ("test", test)):
+        task.must_be_measurable(samples.labels.numpy(), part, where)
     # Scales of targets, too, are those of training samples alone.
     size = (source.shape[1], source.shape[2]) if source.kind == "image" else None
     adapted = task.adapted(train.labels.numpy(), size)

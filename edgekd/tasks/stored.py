@@ -1,8 +1,10 @@
-"""Stored targets that are whole numbers, negative where nothing is known, and do not move with images."""
+"""Stored targets: what all tasks refuse, and those that are whole numbers and do not move with images."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from edgekd.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,8 +17,28 @@ if TYPE_CHECKING:
 # NumPy is imported where it is used, as in :mod:`edgekd.tasks.metric`.
 
 
+def must_have_known(known: NDArray[np.bool_], part: str, where: object) -> None:
+    """Refuse samples (N,) of a ``part`` none of which has a target that is known: DataError."""
+    if not known.any():
+        raise nothing_to_measure(f"of no {part} sample the target is known", part, where)
+
+
+def nothing_to_measure(why: str, part: str, where: object) -> DataError:
+    """Make the error for validation or test samples by which no network can be judged."""
+    advice = ", or raise data.validation" if part == "validation" else ""
+    return DataError(f"{where}: {why}, so that nothing can be measured: add some{advice}")
+
+
 class WholeNumbers:
-    """The methods of a :class:`~edgekd.tasks.task.Task` that need to know no more of its targets than this."""
+    """The methods of a :class:`~edgekd.tasks.task.Task` whose targets are whole numbers, negative where not known."""
+
+    @classmethod
+    def known(cls, stored: NDArray[Any]) -> NDArray[np.bool_]:
+        raise NotImplementedError
+
+    @classmethod
+    def must_be_measurable(cls, stored: Ints, part: str, where: object) -> None:
+        must_have_known(cls.known(stored), part, where)
 
     @classmethod
     def unknown(cls, like: Ints, count: int) -> Ints:

@@ -188,6 +188,10 @@ class Task(Protocol):
     def must_be_learnable(self, stored: NDArray[Any], where: object, advice: str = "") -> None:
         """Refuse training targets from which nothing can be learned: DataError, with ``advice`` to get more."""
 
+    @classmethod
+    def must_be_measurable(cls, stored: NDArray[Any], part: str, where: object) -> None:
+        """Refuse validation or test targets, of a ``part``, by which no network can be judged: DataError."""
+
     def describe(self, stored: NDArray[Any]) -> str:
         """Return the target of one sample for a message."""
 

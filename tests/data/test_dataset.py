@@ -4,12 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from edgekd.data import InMemory, load_data
 from edgekd.errors import DataError
 from edgekd.files import sha256_file
 from edgekd.recipe import Data
 from edgekd.tasks.classification import Classification
+from edgekd.tasks.segmentation import Segmentation
 
 
 def rows(samples: InMemory) -> set[bytes]:
@@ -118,3 +120,37 @@ def test_a_limit_that_leaves_a_class_alone_is_refused():
     with pytest.raises(DataError) as error:
         load_data(Data(source="digits", train_limit=15))
     assert str(error.value) == "digits: class '0' has fewer than two training samples; raise data.train_limit"
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_set_of_one_image_is_refused_with_the_way_out(tmp_path, in_memory):
+    """One sample is for validation, and none is left."""
+    random = np.random.default_rng(0)
+    for part, count in (("train", 1), ("test", 1)):
+        for kind, largest in (("images", 255), ("masks", 2)):
+            (tmp_path / part / kind).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, largest, (8, 8)).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / part / kind / f"{number}.png")
+    (tmp_path / "classes.txt").write_text("sky\nroad\n")
+    keys = Data(source="masks", path=tmp_path, in_memory=in_memory, workers=0)
+    with pytest.raises(DataError, match="has one training sample, which validation takes: add some"):
+        load_data(keys, kind=Segmentation)
+    for kind in ("images", "masks"):
+        pixels = (tmp_path / "train" / kind / "0.png").read_bytes()
+        (tmp_path / "train" / kind / "1.png").write_bytes(pixels)
+    data = load_data(keys, kind=Segmentation)
+    assert [len(each) for each in (data.train, data.validation, data.test)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_targets_by_which_nothing_can_be_measured_are_refused(tmp_path, part):
+    x, masks = np.random.default_rng(0).integers(0, 255, (20, 8, 8), np.uint8), np.zeros((20, 8, 8), np.uint8)
+    masks[:, :4] = 1
+    held_out = torch.randperm(20, generator=torch.Generator().manual_seed(0))[:2]
+    wrong = {"validation": ("train_y", held_out.tolist()), "test": ("test_y", slice(None))}[part]
+    arrays = {"train_x": x, "train_y": masks, "test_x": x, "test_y": masks.copy()}
+    arrays[wrong[0]][wrong[1]] = 255
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(DataError, match=f"a.npz: of no {part} sample the target is known, so that nothing can be meas"):
+        load_data(Data(source="npz", path=tmp_path / "a.npz"), kind=Segmentation)

@@ -157,6 +157,12 @@ class Detection:
 
         targets.must_be_learnable(stored, self.names, where, advice)
 
+    @classmethod
+    def must_be_measurable(cls, stored: NDArray[Any], part: str, where: object) -> None:
+        from edgekd.tasks.detection import targets
+
+        targets.must_be_measurable(stored, part, where)
+
     def describe(self, stored: NDArray[Any]) -> str:
         from edgekd.tasks.detection import targets
 
@@ -217,18 +223,23 @@ class Detection:
     def warnings(self, targets: Arrays) -> list[str]:
         import numpy as np
 
-        there = np.unique(targets["classes"])
+        from edgekd.tasks.detection import targets as objects
+
+        there = np.unique(targets["classes"][objects.without_crowds(targets)])
         left_out = [name for index, name in enumerate(self.names) if index not in there]
         if not left_out:
             return []
         return [f"no image has an object of {', '.join(map(repr, left_out))}: box mAP leaves these classes out"]
 
     def strata(self, targets: Arrays) -> NDArray[np.int64] | None:
-        return None
+        from edgekd.tasks.detection import targets as objects
+
+        return objects.strata(targets)
 
     def loss(self, outputs: Tensors, targets: Tensors, label_smoothing: float = 0.0) -> dict[str, Tensor]:
         from edgekd.tasks.detection import train
 
+        train.must_not_smooth(label_smoothing)
         return train.detection_loss(outputs, targets, len(self.names))
 
     def soft_loss(

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekd.errors import DataError
+from edgekd.folders import several
+from edgekd.log import get_logger
 from edgekd.tasks.detection.boxes import areas
+from edgekd.tasks.stored import nothing_to_measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from edgekd.tasks.task import Arrays, Stored
 
     Boxes = NDArray[np.float32]
+
+logger = get_logger(__name__)
 
 COLUMNS, PADDING, FIRST_CROWD, UNKNOWN = 5, -1, -2, -65536
 # Pixels by which a box may lie outside of its image, since tools round; it is clipped.
@@ -44,6 +49,8 @@ def read_targets(raw: NDArray[Any], count: int, where: str) -> Boxes:
     for image, place in np.argwhere(there).tolist():
         if why := wrong(boxes[image, place]):
             raise DataError(f"{where}: object {place} of image {image} {why}; {EXPECTED}")
+    # Rows that fill up may hold anything, and NaN multiplied by a weight of 0 is NaN.
+    boxes[~np.isfinite(boxes)] = 0
     return boxes
 
 
@@ -160,8 +167,11 @@ def must_fit(stored: Boxes, size: tuple[int, int], where: str) -> None:
         raise DataError(
             f"{where}: all boxes lie within one pixel, as shares of an image's sides would: give pixels of the images"
         )
-    beyond = (stored[..., 1:3] < -ROUNDING).any(-1) | (stored[..., 3:] > np.array([width, height]) + ROUNDING).any(-1)
-    wrong = np.argwhere(there & beyond)
+    sides = np.array([width, height])
+    beyond = (stored[..., 1:3] < -ROUNDING) | (stored[..., 3:] > sides + ROUNDING)
+    # Nothing of it is in the image, by less than rounding.
+    beyond |= (stored[..., 1:3] >= sides) | (stored[..., 3:] <= 0)
+    wrong = np.argwhere(there & beyond.any(-1))
     if len(wrong):
         image, place = wrong[0].tolist()
         x1, y1, x2, y2 = stored[image, place, 1:].tolist()
@@ -172,18 +182,30 @@ def must_fit(stored: Boxes, size: tuple[int, int], where: str) -> None:
 
 
 def must_be_learnable(stored: Boxes, names: Sequence[str], where: object, advice: str) -> None:
-    """Refuse training images that leave a class without an object: DataError, with ``advice`` to get more."""
+    """Refuse training images without an object: DataError, with ``advice`` to get more.
+
+    Classes without one are logged: an annotation tool may list more than one's own images show.
+    """
     if stored.ndim != 3:
         raise DataError(
             f"{where} gives one class for each image, and the task is detection: give boxes from source coco, yolo, "
             "voc or a function, or leave task out"
         )
     there = set(np.unique(class_of(stored)[stored[..., 0] >= 0]).astype(int).tolist())
-    missing = next((name for index, name in enumerate(names) if index not in there), None)
-    if missing is not None:
-        raise DataError(
-            f"{where}: no training image has an object of the class {missing!r}; {advice or 'add some, or drop it'}"
+    missing = [name for index, name in enumerate(names) if index not in there]
+    if not there:
+        raise DataError(f"{where}: no training image has an object; {advice or 'add some'}")
+    if missing:
+        logger.warning(
+            f"{where}: no training image has an object of {several(map(repr, missing))}, so that none can be found; "
+            f"{advice or 'add some, or drop what nobody needs'}"
         )
+
+
+def must_be_measurable(stored: Boxes, part: str, where: object) -> None:
+    """Refuse images of a ``part`` by which no detector can be judged, since none has an object: DataError."""
+    if not (stored[..., 0] >= 0).any():
+        raise nothing_to_measure(f"no {part} image has an object", part, where)
 
 
 def describe(row: Boxes, names: Sequence[str]) -> str:
@@ -211,6 +233,21 @@ def by_name(stored: Stored) -> dict[str, Stored]:
         "crowd": (given <= FIRST_CROWD) & (given != UNKNOWN),
         "known": (given != UNKNOWN).all(1),
     }
+
+
+def without_crowds(targets: Arrays) -> NDArray[np.bool_]:
+    """Return which places (N, M) of targets by name hold an object that counts, no crowd."""
+    there: NDArray[np.bool_] = np.asarray(targets["classes"]) >= 0
+    return there & ~np.asarray(targets["crowd"], bool) if "crowd" in targets else there
+
+
+def strata(targets: Arrays) -> NDArray[np.int64] | None:
+    """Return 1 for images (N,) with an object and 0 for others, so that validation has its share of both.
+
+    None where all are alike, or there is one image of a kind.
+    """
+    found = np.asarray(without_crowds(targets).any(1), np.int64)
+    return found if np.bincount(found, minlength=2).min() > 1 else None
 
 
 def must_be_boxes(targets: Arrays, count: int) -> None:

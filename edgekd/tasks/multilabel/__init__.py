@@ -9,7 +9,7 @@ from edgekd.errors import ModelError
 from edgekd.tasks.logits import must_give_logits
 from edgekd.tasks.metric import Evidence, Metric
 from edgekd.tasks.signature import LOGITS, Signature
-from edgekd.tasks.stored import WholeNumbers
+from edgekd.tasks.stored import WholeNumbers, nothing_to_measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -128,6 +128,11 @@ class Multilabel(WholeNumbers):
         from edgekd.tasks.multilabel import targets
 
         targets.must_be_learnable(stored, self.names, where, advice)
+
+    @classmethod
+    def must_be_measurable(cls, stored: NDArray[np.int64], part: str, where: object) -> None:
+        if not (stored > 0).any():
+            raise nothing_to_measure(f"no {part} sample is known to have any label", part, where)
 
     def describe(self, stored: NDArray[np.int64]) -> str:
         from edgekd.tasks.multilabel import targets

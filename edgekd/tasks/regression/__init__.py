@@ -10,6 +10,7 @@ from edgekd.errors import ModelError
 from edgekd.tasks.logits import must_give_logits
 from edgekd.tasks.metric import Evidence, Metric
 from edgekd.tasks.signature import LOGITS, Signature
+from edgekd.tasks.stored import must_have_known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -162,6 +163,10 @@ class Regression:
         from edgekd.tasks.regression import targets
 
         targets.must_be_learnable(stored, self.names, where, advice)
+
+    @classmethod
+    def must_be_measurable(cls, stored: NDArray[np.float32], part: str, where: object) -> None:
+        must_have_known(cls.known(stored), part, where)
 
     def describe(self, stored: NDArray[np.float32]) -> str:
         from edgekd.tasks.regression import targets

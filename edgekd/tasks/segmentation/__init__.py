@@ -9,6 +9,7 @@ from edgekd.errors import DataError, ModelError
 from edgekd.tasks.logits import must_give_logits
 from edgekd.tasks.metric import Evidence, Metric, SharedEvidence
 from edgekd.tasks.signature import LOGITS, Signature
+from edgekd.tasks.stored import must_have_known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -170,13 +171,18 @@ class Segmentation:
 
         masks.must_be_learnable(stored, self.names, where, advice)
 
+    @classmethod
+    def must_be_measurable(cls, stored: Masks, part: str, where: object) -> None:
+        must_have_known(cls.known(stored), part, where)
+
     def describe(self, stored: Masks) -> str:
         from edgekd.tasks.segmentation import masks
 
         return masks.describe(stored, self.names)
 
     def targets(self, stored: Stored) -> dict[str, Stored]:
-        return {"classes": stored, "known": stored != IGNORED}  # type: ignore[dict-item]
+        # Below 0 as well, in arrays that no data set has read, such as those that a bundle is scored by.
+        return {"classes": stored, "known": (stored != IGNORED) & (stored >= 0)}  # type: ignore[operator,dict-item]
 
     def reduction(self, shapes: Mapping[str, tuple[int, ...]]) -> OutputReduction:
         from edgekd.tasks.reduction import OutputReduction

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekd.errors import DataError
+from edgekd.folders import several
+from edgekd.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Masks = NDArray[np.uint8]
+
+logger = get_logger(__name__)
 
 # Pixels that no loss and no metric looks at, as Pascal VOC and Cityscapes have them.
 IGNORED = 255
@@ -62,16 +66,21 @@ def must_be_named(masks: Masks, names: Sequence[str], where: str) -> None:
 
 
 def must_be_learnable(masks: Masks, names: Sequence[str], where: object, advice: str) -> None:
-    """Refuse training masks that leave a class without a pixel: DataError, with ``advice`` to get more."""
+    """Refuse training masks without a known pixel: DataError, with ``advice`` to get more.
+
+    Classes without one are logged: to leave one out would give those behind it other numbers.
+    """
     if masks.ndim != 3:
         raise DataError(
             f"{where} gives targets of shape {masks.shape[1:]} for a sample, and the task is segmentation: {EXPECTED}"
         )
     missing = absent(masks, len(names))
+    if len(missing) == len(names):
+        raise DataError(f"{where}: no pixel of the training masks counts; {advice or 'add some'}")
     if missing:
-        raise DataError(
-            f"{where}: no pixel of the training masks is {names[missing[0]]!r}; "
-            f"{advice or 'add some, or drop the class'}"
+        logger.warning(
+            f"{where}: no pixel of the training masks is {several(repr(names[each]) for each in missing)}, so that "
+            f"none can be found; {advice or 'add some'}"
         )
 
 

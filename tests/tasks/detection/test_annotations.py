@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from edgekd.data import Data, load_data
 from edgekd.errors import DataError
@@ -97,7 +98,7 @@ def test_labels_of_no_image_are_told(tmp_path, capsys):
     root = annotated.yolo(tmp_path)
     (root / "labels/train/1.txt").rename(root / "labels/train/one.txt")
     (root / "labels/train/classes.txt").write_text("cat\ndog\n")
-    with pytest.raises(DataError, match="no training image has an object of the class 'cat'"):
+    with pytest.raises(DataError, match="no training image has an object; add some"):
         load("yolo", root)
     assert "labels/train: no image has the name of one.txt: their objects are left out" in capsys.readouterr().err
 
@@ -312,3 +313,58 @@ def test_the_lists_of_vocdevkit_are_checked(tmp_path):
         (lists / "train.txt").write_text(text)
         with pytest.raises(DataError, match=said):
             load("voc", tmp_path)
+
+
+def test_a_category_that_no_image_has_is_told_and_keeps_its_place(tmp_path, capsys):
+    """As in a part of COCO, or where a tool lists a class of its own before all others."""
+    root = annotated.coco(tmp_path)
+    for part in ("train", "test"):
+        edited(root / f"{part}.json", ('"categories": [', '"categories": [{"id": 1, "name": "cow"},'))
+    data = load("coco", root)
+    assert data.classes == ("cow", "cat", "dog") and data.task.decoder()["categories"] == [1, 5, 10]
+    assert data.task.targets(data.test.labels.numpy())["classes"].tolist() == [[1, 2, 1], [-1, -1, -1]]
+    assert "no training image has an object of 'cow', so that none can be found" in capsys.readouterr().err
+    document = json.loads((root / "test.json").read_text())
+    del document["annotations"][0]  # the other one of its category is a crowd
+    (root / "test.json").write_text(json.dumps(document))
+    assert [each.message for each in load("coco", root).warnings if each.message.startswith("test samples:")] == [
+        "test samples: no image has an object of 'cow', 'cat': box mAP leaves these classes out"
+    ]
+
+
+@pytest.mark.parametrize("ending", ["txt", "TXT"])
+def test_labels_as_other_systems_write_them(ending, tmp_path):
+    """With a byte order mark, Windows' ends of lines, and the ending in capitals."""
+    expected = load("yolo", annotated.yolo(tmp_path / "a")).test.labels
+    root = annotated.yolo(tmp_path / "b")
+    for part in ("train", "val"):
+        path = root / "labels" / part / "1.txt"
+        content = b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n")
+        path.unlink()
+        path.with_suffix(f".{ending}").write_bytes(content)
+    assert torch.equal(load("yolo", root).test.labels, expected)
+    (root / "labels/train/1.tXt").write_text("")
+    with pytest.raises(DataError, match=r"labels/train/1\..* and .*labels/train/1\..* are labels of one image"):
+        load("yolo", root)
+
+
+def test_pascal_voc_as_other_systems_write_it(tmp_path):
+    root = annotated.voc(tmp_path)
+    edited(root / "train/1.xml", ("<filename>1.png</filename>", "<filename>1</filename>"))
+    (root / "train/1.png").rename(root / "train/1.PNG")
+    assert [path.name for path in voc.read(root, "train").files] == ["1.PNG", "2.png"]
+    lists, found = tmp_path / "ImageSets/Main", tmp_path / "Annotations"
+    lists.mkdir(parents=True)
+    (root / "test").rename(found)
+    (lists / "test.txt").write_bytes(b"\xef\xbb\xbf1\r\n2\r\n")
+    assert voc.find_files(tmp_path, "test") == [found / "1.xml", found / "2.xml"]
+
+
+def test_a_size_that_is_not_upright_is_told_so(tmp_path):
+    root = annotated.coco(tmp_path)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (annotated.WIDTH, annotated.HEIGHT)).save(root / "test/2.png", exif=turned)
+    said = "said to have 40x20 pixels, and .*2.png has 20x40 upright, as its EXIF data turn it: correct its size"
+    with pytest.raises(DataError, match=said):
+        load("coco", root)

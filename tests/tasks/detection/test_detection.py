@@ -10,7 +10,7 @@ from onnxruntime import InferenceSession
 from PIL import Image
 
 from edgekd.data import Data, load_data
-from edgekd.errors import DataError, ModelError
+from edgekd.errors import DataError, ModelError, TrainingError
 from edgekd.geometry import Geometry
 from edgekd.models import build
 from edgekd.quantize import prepare
@@ -88,6 +88,12 @@ def test_a_network_that_gives_the_objects_has_full_marks_and_agrees_with_itself(
     shown = first.drawn_on(grey)
     assert (shown.size, shown.mode, shown.getpixel((4, 18))) == (grey.size, "RGB", (0x56, 0xB4, 0xE9))
     assert second.drawn_on(grey).getcolors() == [(160 * 64, (100, 100, 100))]
+    # Of a letterboxed image, whose pixels begin 12 further down, the upper half of the box is on the grey.
+    below = Geometry.resized(1, (8, 32), (32, 32), (0, 12, 32, 8))
+    assert task.sample_predictions(found, geometry=[below] * 2)[0].boxes[0].box == (4, 0, 20, 8)
+    beyond = Geometry.resized(1, (8, 32), (32, 32), (0, 20, 32, 8))
+    [left_out, _] = task.sample_predictions(found, geometry=[beyond] * 2)
+    assert left_out.boxes == () and left_out.kept[0].box == (4, -16, 20, 0)
     maps["cls.8"][1, 0, 0, 0] = np.nan
     assert task.decode(maps).classes[1].max() == -1 and not task.is_finite(task.to_rows(maps))
 
@@ -123,6 +129,8 @@ def test_the_losses_teach_boxes_and_scores():
         sum(terms.values()).backward()
         optimizer.step()
     assert losses[-1] < losses[0] / 2
+    with pytest.raises(TrainingError, match="label_smoothing is 0.1, and a detector learns scores by how well its box"):
+        task.loss(student(x), targets, label_smoothing=0.1)
     found = student(x)
     assert all(float(each.detach()) == pytest.approx(0, abs=1e-6) for each in task.soft_loss(found, found, {}).values())
     assert task.divergence(found, found).abs().max() < 1e-6
@@ -138,6 +146,17 @@ def test_a_teachers_box_teaches_only_where_it_finds_something():
     Detection(NAMES).soft_loss(student, teacher, {})["boxes"].backward()
     steepest = student["box.8"].grad.abs().amax(1)[0]
     assert steepest.nonzero().tolist() == [[1, 1]] and 0 < steepest.max() < 1
+
+
+def test_rows_that_fill_up_may_hold_anything():
+    found = outputs(build("pyramid_detector", SHAPE, 3, width=8))
+    rows, losses = stored(), []
+    for filler in (0, -1, np.nan):
+        rows[rows[..., 0] == -1, 1:] = filler
+        read = Detection.read_targets(rows, 2, "x")
+        terms = Detection(NAMES).loss(found, Detection(NAMES).targets(torch.from_numpy(read)))
+        losses.append([float(each) for each in terms.values()])
+    assert losses[0] == losses[1] == losses[2] and np.isfinite(losses).all()
 
 
 def test_what_nobody_annotated_and_crowds_teach_nothing():
@@ -183,6 +202,10 @@ def test_a_box_of_an_archive_lies_in_its_image_or_is_named(size, tmp_path):
     np.savez(tmp_path / "boxes.npz", **archive)
     where = r"boxes\.npz: test_y: object 0 of image 4 has the box \(4, 4\)–\(20, 60\), which lies outside of its image "
     with pytest.raises(DataError, match=where + "of 32x32 pixels: clip it"):
+        load_data(Data(source="npz", path=tmp_path / "boxes.npz", image_size=size), kind=Detection)
+    archive["test_y"][4, 0, 1:] = 32.2, 4, 32.8, 20  # within what tools round, and no part of it is in the image
+    np.savez(tmp_path / "boxes.npz", **archive)
+    with pytest.raises(DataError, match=r"object 0 of image 4 has the box \(32.2, 4\)–\(32.8, 20\), which lies"):
         load_data(Data(source="npz", path=tmp_path / "boxes.npz", image_size=size), kind=Detection)
     there = archive["test_y"][..., 0] != -1
     archive["test_y"][there, 1:] = 0.1, 0.2, 0.5, 1.0
@@ -263,3 +286,26 @@ def test_a_file_that_suppresses_boxes_gives_those_of_the_decoder(family):
     with pytest.raises(ModelError, match="opset 13 or above, not of 12"):
         model.opset_import[0].version = 12
         task.decoded_graph(model)
+
+
+def test_images_by_which_nothing_can_be_judged_are_refused_before_any_training(tmp_path):
+    images, boxes = np.random.default_rng(0).integers(0, 255, (40, 32, 32, 3), np.uint8), np.full((40, 1, 5), -1.0)
+    held_out = torch.randperm(40, generator=torch.Generator().manual_seed(0))[:4].tolist()
+    first, second = sorted(set(range(40)) - set(held_out))[:2]
+    boxes[first, 0] = [0, 4, 4, 20, 20]
+    archive = {"train_x": images, "train_y": boxes, "test_x": images[:5], "test_y": boxes[[first] * 5]}
+
+    def load(seed=0):
+        np.savez(tmp_path / "a.npz", **archive)
+        return load_data(Data(source="npz", path=tmp_path / "a.npz"), seed, Detection)
+
+    with pytest.raises(DataError, match=r"a\.npz: no validation image has an object, .*: add some, or raise data"):
+        load()
+    # Of two images with an object each part has one, though they are two of forty.
+    boxes[second, 0] = [0, 4, 4, 20, 20]
+    for seed in range(4):
+        parts = (getattr(load(seed), part).labels[..., 0] for part in ("train", "validation"))
+        assert [int((each >= 0).sum()) for each in parts] == [1, 1]
+    archive["test_y"] = np.full((5, 1, 5), -1.0)
+    with pytest.raises(DataError, match=r"a\.npz: no test image has an object, so that nothing can be measured: add s"):
+        load()

@@ -52,13 +52,18 @@ def test_targets_that_are_no_masks(raw, said):
         TASK.read_targets(raw, 3, "f")
 
 
-def test_classes_beyond_the_names_and_classes_without_a_pixel():
+def test_classes_beyond_the_names_and_classes_without_a_pixel(capsys):
     masks, _ = drawn(3)
     masks[1, 2, 3] = 7
     with pytest.raises(DataError, match="f: mask 1 has the class 7 at x 3, y 2, and there are the classes 0 to 3"):
         TASK.must_be_named(masks, "f")
-    with pytest.raises(DataError, match="f: no pixel of the training masks is 'd'; add some"):
-        TASK.must_be_learnable(np.where(masks == 3, 0, masks), "f")
+    TASK.must_be_learnable(masks, "f")
+    assert not capsys.readouterr().err
+    TASK.must_be_learnable(np.where(masks == 3, 0, masks), "f")
+    said = "f: no pixel of the training masks is 'd', so that none can be found; add some"
+    assert said in capsys.readouterr().err
+    with pytest.raises(DataError, match="f: no pixel of the training masks counts; add some"):
+        TASK.must_be_learnable(np.full_like(masks, 255), "f")
     with pytest.raises(DataError, match="the task is segmentation"):
         TASK.must_be_learnable(np.zeros(3, int), "f")
 
@@ -77,6 +82,17 @@ def test_networks_that_are_not_its_own():
         Segmentation(NAMES[:3]).check_targets(targets)
     with pytest.raises(ModelError, match="dice_weight is -1"):
         Segmentation(NAMES, dice_weight=-1)
+
+
+def test_pixels_below_0_are_not_known_either():
+    masks, logits = drawn(3)
+    negative = np.where(masks == 2, -1, masks.astype(np.int64))
+    given = [TASK.targets(each) for each in (negative, np.where(masks == 2, 255, masks))]
+    TASK.check_targets(given[0])
+    predictions = TASK.decode({"logits": logits})
+    for metric in TASK.metrics:
+        ours, theirs = (metric.evidence(predictions, each).arrays() for each in given)
+        assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_masks_move_with_their_images():
@@ -128,6 +144,19 @@ def test_a_file_that_decodes_gives_the_same_classes():
     assert (rows == TASK.decode({"logits": logits}).classes).all() and (rows == 255).sum() == 3
     alike, compared = TASK.same_decoded(rows, {"logits": logits}, 1e-3)
     assert alike.all() and compared == rows.size - 1
+    # An auxiliary head in front of the logits is left out.
+    other = helper.make_tensor_value_info("aux", TensorProto.FLOAT, ["n", CLASSES, 2, 2])
+    several = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["logits"]), helper.make_node("Identity", ["z"], ["aux"])],
+        "heads",
+        [values[0], helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", CLASSES, 2, 2])],
+        [other, helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", *logits.shape[1:]])],
+    )
+    both = TASK.decoded_graph(helper.make_model(several, opset_imports=[helper.make_opsetid("", 20)], ir_version=10))
+    checker.check_model(both, full_check=True)
+    session = InferenceSession(both.SerializeToString(), providers=["CPUExecutionProvider"])
+    [same] = session.run(None, {"x": logits, "z": np.zeros((3, CLASSES, 2, 2), np.float32)})
+    assert (same == rows).all()
     rows[0, 3, 3], rows[1, 0, 0], rows[2, 5, 5] = 1, 0, (rows[2, 5, 5] + 1) % CLASSES
     assert TASK.same_decoded(rows, {"logits": logits}, 1e-3)[0].tolist() == [True, False, False]
     assert not TASK.same_decoded(rows[:, 1:], {"logits": logits}, 1e-3)[0].any()
