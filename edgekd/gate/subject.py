@@ -23,6 +23,7 @@ from edgekd.tasks.task import Task
 
 KIND, SCHEMA_VERSION = "edgekd baseline", 1
 REPORT_VERSION = 2
+BUDGET_MISSED = "this run misses its own budget: later runs are compared with it, and not with the budget"
 NO_RATIO = (
     "it has no ratio to the teacher's latency, so that a slower network passes, unless this was promoted with --files "
     "and 'edgekd run --beside' times the network in turns with them"
@@ -65,7 +66,7 @@ class GateSubject:
                     "no later run can be compared with it: run the recipe again with this version of edgekd"
                 )
         times = {row.place_text: row.latency_ratio for row in self.rows.values() if row.latency_ratio}
-        found = ["it does not meet its own budget, which no later run is then held to"] if self.misses_budget else []
+        found = [BUDGET_MISSED] if self.misses_budget else []
         found += [] if times else [NO_RATIO]
         found += [
             f"on {place} the measurement was disturbed, so that a slower network is a warning at most: measure it again"
