@@ -31,7 +31,6 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "speed": ("quantize_peers", tables.speed),
     "speed_in_openvino": ("quantize_peers_openvino", tables.speed_in_openvino),
     "accuracy": ("quantize_accuracy", tables.accuracy),
-    "orders": ("chain_order", tables.orders),
     "half_latency": ("prune_latency", tables.half_latency),
     "faster": ("prune_pareto", tables.faster),
     "importances": ("prune_importance", tables.importances),
@@ -42,7 +41,6 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "factorised": ("factorize", factorize_tables.factorised),
     "task_chains": ("tasks", task_tables.chains),
     "task_teacher": ("tasks", task_tables.taught),
-    "task_peers": ("tasks", task_tables.beside_peers),
     "searched": ("fit", fit_tables.searched),
     "trusted": ("harness/self_comparison", harness_tables.trusted),
 }

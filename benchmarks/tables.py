@@ -86,26 +86,6 @@ def accuracy(record: Record) -> str:
     return markdown(heads, [cells(*each) for each in networks.items()])
 
 
-def orders(record: Record) -> str:
-    """A row for each order of the stages, with the teacher in distil alone and in all of them."""
-    found: dict[str, dict[str, Record]] = {}
-    for chain in record["chains"]:
-        found.setdefault(chain["order"], {})[chain["teacher"]] = chain
-
-    def cells(order: str, chains: Mapping[str, Record]) -> list[str]:
-        alone, everywhere = chains["in distil"], chains["in all"]
-        return [
-            order,
-            f"{alone['accuracy']['percent']:.2f}",
-            f"{everywhere['accuracy']['percent']:.2f}",
-            points(everywhere["over_taught_order"]),
-            points(everywhere["over_teacher_in_distil"]),
-        ]
-
-    heads = ["Order", "teacher in distil, %", "in all stages, %", "over the first order", "over teacher in distil"]
-    return markdown(heads, [cells(*each) for each in found.items()])
-
-
 def half_latency(record: Record) -> str:
     def cells(row: Record) -> list[str]:
         macs, plain, again = row["macs"], row["ratio"]["by MACs"], row["ratio"]["by latency"]

@@ -74,6 +74,12 @@ def test_figures_on_quantisation_are_the_recorded_ones(pages):
     assert f"all {convolutions} convolutions and {products} matrix products of {len(networks)} networks" in page
     assert f"in {min(seconds):.1f} to {max(seconds):.1f} seconds a network" in page
 
+    chains = {(each["order"], each["teacher"]): each for each in pages.recorded("chain_order")["chains"]}
+    first = chains["prune-distil-QAT", "in all"]["over_taught_order"]
+    assert "by {:.2f} points ({:.2f} to +{:.2f})".format(first["points"], *first["ci95"]).replace("-", "−") in page
+    taught = chains["distil-prune-QAT", "in all"]["over_teacher_in_distil"]
+    assert "adds {:.2f} points ({:.2f} to {:.2f})".format(taught["points"], *taught["ci95"]) in page
+
     dense = pages.recorded("tensorrt_dense")["rows"]
     found = [[row["engines"][gpu]["layers"]["correlation"] for row in dense] for gpu in dense[0]["engines"]]
     assert all(set(layers) == {"int8"} for engines in found for layers in engines)
