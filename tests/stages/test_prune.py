@@ -81,9 +81,9 @@ def cut(cut_in, tmp_path) -> Callable[..., Result]:
 
 
 @pytest.fixture(scope="module")
-def cut_whole(cut_in, tmp_path_factory) -> Result:
+def cut_whole(cut_in, few_digits, tmp_path_factory) -> Result:
     """One that nothing stopped."""
-    return cut_in(tmp_path_factory.mktemp("whole"), **IN_STEPS)
+    return cut_in(tmp_path_factory.mktemp("whole"), data=few_digits, **IN_STEPS)
 
 
 def kept(result: Result, start: tuple[nn.Module, Spec]) -> float:
@@ -103,8 +103,8 @@ def test_one_cut(cut, start):
 
 
 @pytest.mark.parametrize(("schedule", "first"), [("linear", 0.7), ("cubic", 0.475)])
-def test_several_cuts(cut, start, schedule, first):
-    result = cut(macs=0.4, steps=2, cut_schedule=schedule, step_epochs=2)
+def test_several_cuts(cut, start, few_digits, schedule, first):
+    result = cut(data=few_digits, macs=0.4, steps=2, cut_schedule=schedule, step_epochs=2)
     shares = [each["kept"] for each in result.metrics["cuts"]]
     assert first - 0.12 < shares[0] <= first
     assert shares[1] == kept(result, start) <= 0.4
@@ -132,7 +132,7 @@ class Stopped(Exception):
 @pytest.mark.parametrize(
     "at", [1, pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(4, marks=pytest.mark.slow), 5]
 )
-def test_stopped_and_started_again_it_ends_in_the_same_bytes(cut, cut_whole, tmp_path, monkeypatch, at):
+def test_stopped_and_started_again_it_ends_in_the_same_bytes(cut, cut_whole, few_digits, tmp_path, monkeypatch, at):
     keep, left = StageCheckpoints.keep, [at]
 
     def until(journal: StageCheckpoints, name: str, make: Callable[[], Result]) -> Result:
@@ -144,8 +144,8 @@ def test_stopped_and_started_again_it_ends_in_the_same_bytes(cut, cut_whole, tmp
     with monkeypatch.context() as patch:
         patch.setattr(StageCheckpoints, "keep", until)
         with pytest.raises(Stopped):
-            cut(tmp_path / "again", **IN_STEPS)
-    again = cut(tmp_path / "again", **IN_STEPS)
+            cut(tmp_path / "again", data=few_digits, **IN_STEPS)
+    again = cut(tmp_path / "again", data=few_digits, **IN_STEPS)
     assert again.spec == cut_whole.spec
     assert capture(again.network, again.spec).sha256 == capture(cut_whole.network, cut_whole.spec).sha256
     assert again.metrics == cut_whole.metrics
