@@ -306,7 +306,8 @@ class Detection:
         from edgekd.tasks.detection import score
 
         of_scores = max(value for name, value in tolerances.items() if heads.has_scores(name))
-        return score.settled(self.merged(outputs), self.threshold, of_scores)
+        tolerance = heads.reach_of_scores(outputs, len(self.names)) * of_scores
+        return score.settled(self.merged(outputs), self.threshold, tolerance)
 
     def describe_outputs(self, outputs: Mapping[str, OutputShape]) -> str:
         return (

@@ -115,6 +115,14 @@ def has_scores(name: str) -> bool:
     return name.startswith(CLS) or name in (SCORES, CENTERNESS, LOGITS)
 
 
+def reach_of_scores(outputs: Arrays, classes: int) -> float:
+    """Return how far a logit of the common form moves at most where the outputs of scores move by 1.
+
+    That of a class against all others, of a head with a background, moves by as much as its own and as theirs do.
+    """
+    return 2.0 if has_anchors(outputs) and outputs[SCORES].shape[2] == classes + 1 else 1.0
+
+
 def reduction(shapes: Mapping[str, tuple[int, ...]], classes: int, score: float) -> OutputReduction:
     """Return the positions of outputs of these shapes, of one sample, that may hold a box of more than ``score``.
 

@@ -309,3 +309,24 @@ def test_images_by_which_nothing_can_be_judged_are_refused_before_any_training(t
     archive["test_y"] = np.full((5, 1, 5), -1.0)
     with pytest.raises(DataError, match=r"a\.npz: no test image has an object, so that nothing can be measured: add s"):
         load()
+
+
+@pytest.mark.parametrize("family", ["maps", "ssd", "fcos", "retinanet"])
+def test_of_what_is_settled_no_score_crosses_the_threshold(family):
+    """Whichever way the outputs differ: of a softmax one class rises while all others fall."""
+    task, within, n = Detection(NAMES), 0.2, 200
+    outputs = {name: each[:, :1] if each.ndim == 3 else each[..., :1, :1] if each.ndim == 4 else each
+               for name, each in heads(family, n).items()}  # fmt: skip
+    is_settled = task.settled(outputs, dict.fromkeys(outputs, within))
+    was = task.merged(outputs)[..., 4:] > 0  # the logit of the threshold of 0.5
+    for sign, kind in ((sign, kind) for sign in (-1, 1) for kind in range(4)):
+        moved = dict(outputs)
+        for name in ("scores", "centerness", "cls.8", "cls.16"):
+            if name in outputs:
+                axis = 1 if name.startswith("cls") else 2
+                tilt = np.full(outputs[name].shape[axis], sign if name == "centerness" else -sign, np.float32)
+                tilt[min(kind, len(tilt) - 1)] = sign
+                moved[name] = outputs[name] + within * tilt.reshape(-1, *(1,) * (outputs[name].ndim - 1 - axis))
+        same = ((task.merged(moved)[..., 4:] > 0) == was).all((1, 2))
+        assert same[is_settled].all() and not same.all()
+    assert 20 < is_settled.sum() < n
