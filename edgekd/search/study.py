@@ -118,8 +118,8 @@ class Study:
         return self._finish([best], reason)
 
     def compared_with(self, winner: TrialRecord) -> list[TrialRecord]:
-        """Return ``winner`` and the others that it was the best of, where quality is made best."""
-        every = [trial for arm in self.arms for trial in arm.points(arm.space.top)]
+        """Return ``winner`` and all that it was the best of, where quality is made best, whatever their values are."""
+        every = [trial for arm in self.arms for trial in arm.trials if trial.figures and trial.level == arm.space.top]
         return [winner, *(trial for trial in self._within(every) if trial.number != winner.number)]
 
     @property

@@ -316,3 +316,23 @@ def test_out_of_reach_is_what_is_hardly_probable_to_be_kept(drop: float, is_said
     assert isinstance(finish, Finish) and finish.assurance is not None
     assert (finish.assurance < 0.15) is is_said and finish.assurance < 0.5
     assert (finish.unreachable is not None) is is_said
+
+
+def test_what_the_best_was_chosen_from_are_all_values_and_kinds_that_were_trained_as_long() -> None:
+    goal = Goal("accuracy", None, {"size_ratio": 0.6})
+    space = ArmSpace("own", 1.0, 1.0, 1, (("m", ("kd", "at")),))
+    own = [
+        TrialRecord(1, "own", 1.0, 0, figures(0.5, 0.01)),
+        TrialRecord(2, "own", 1.0, 0, figures(0.5, 0.03), choices={"m": "at"}),
+        TrialRecord(3, "own", 1.0, 0, error="the loss became nan", choices={"m": "dkd"}),
+    ]
+    other = [
+        TrialRecord(4, "other", 1.0, 0, figures(0.5, 0.02)),
+        TrialRecord(5, "other", 1.0, 1, figures(0.5, 0.02)),
+    ]
+    arms = [
+        ArmState(space, goal, {1.0: figures(0.5)}, own),
+        ArmState(ArmSpace("other", levels=2), goal, {1.0: figures(0.5)}, other),
+        ArmState(ArmSpace("large"), goal, {1.0: figures(0.9)}, [TrialRecord(6, "large", 1.0, 0, figures(0.9))]),
+    ]
+    assert [trial.number for trial in Study(goal, arms).compared_with(own[0])] == [1, 2, 5]
