@@ -329,11 +329,15 @@ class Study:
         unsure = f"{reason}; none keeps it with a probability of {ASSURED:.0%}, the surest with {assurance:.0%}"
         return Finish([surest], assurance, unsure, self._what_it_takes(surest) if assurance < HOPELESS else None)
 
-    def _quality(self, trial: TrialRecord) -> tuple[bool, float]:
-        """Return the drop of what is made best, after whether a metric exceeds its bound."""
+    def _quality(self, trial: TrialRecord) -> tuple[bool, bool, float]:
+        """Return the drop of what is made best, after whether a metric exceeds its bound, or may do so.
+
+        Where what is made best is what is bounded, the least drop is the surest.
+        """
         assert trial.figures is not None
-        most = self.goal.allowed
-        return most is not None and exceeds(self.goal.drop(trial.figures)[0], most), trial.figures.drop
+        most, of_another = self.goal.allowed, bool(self.goal.metric or self.goal.others)
+        unsure = of_another and not self._is_assured(trial)
+        return unsure, most is not None and exceeds(self.goal.drop(trial.figures)[0], most), trial.figures.drop
 
     def _what_it_takes(self, trial: TrialRecord) -> str:
         arm = self._arm(trial)
