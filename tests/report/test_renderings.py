@@ -15,6 +15,7 @@ from edgekd.report.plots import picture, pictures
 from edgekd.report.schema import Report
 from edgekd.report.table import render_table
 from edgekd.report.verdict import quality_lines, row_name, row_note
+from tests.toy import blank_pictures
 
 HOSTILE = """<script>alert('x')</script> | "q" & $\\frac{ `c` ]]> --> </style>"""
 MINIMAL = {"schema_version": 1, "name": "bare", "recipe_sha256": "0"}
@@ -48,6 +49,12 @@ def terminal(report: dict[str, Any], width: int = 120) -> str:
     file = io.StringIO()
     Console(file=file, width=width).print(render_table(Report.from_json(report)))
     return file.getvalue()
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is looked for is in the page's words."""
+    blank_pictures(monkeypatch)
 
 
 def test_the_page_is_well_formed_and_loads_nothing(sample_page: str) -> None:
@@ -226,6 +233,7 @@ def test_a_slowdown_has_one_figure(sample: dict[str, Any]) -> None:
     assert all("1.30 times" in text and "1.14 times" not in text for text in (page, table))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_headline_has_the_figures_of_the_deployed_network(sample: dict[str, Any]) -> None:
     sample["rows"][-1] |= {"valid": True, "warnings": []}
     said = "13.9× faster · 276× smaller · −0.6 points"
@@ -249,6 +257,7 @@ def test_the_page_has_neither_keys_nor_whole_hashes_in_its_text(sample: dict[str
     assert "Training of prune" in text and "Training of quantize" not in text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_links_lead_to_files_of_the_run_alone(sample: dict[str, Any]) -> None:
     sample["rows"][1]["file"] = "exports/00-teacher/model.onnx"
     sample["rows"][2]["file"] = 'javascript:alert("x")//'
@@ -258,6 +267,7 @@ def test_links_lead_to_files_of_the_run_alone(sample: dict[str, Any]) -> None:
     assert {"./bundle", "./report.json"} < set(links)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_what_was_timed_beside_a_baseline_is_said(sample: dict[str, Any]) -> None:
     found = {"ratio": 1.002, "ci95": [0.994, 1.011], "baseline_sha256": "ab" * 32, "valid": True}
     sample["rows"][-1]["latency_vs_baseline"] = found
@@ -265,6 +275,7 @@ def test_what_was_timed_beside_a_baseline_is_said(sample: dict[str, Any]) -> Non
     assert said in render_html(Report.from_json(sample))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_where_samples_cannot_tell_every_rendering_says_so(sample: dict[str, Any]) -> None:
     sample["budget"]["checks"][0] |= {"ci95": [-0.2, 1.4], "n": 1500}
     said = "1500 samples cannot tell: between -0.200 and 1.40 points with 95 % confidence"
@@ -274,6 +285,7 @@ def test_where_samples_cannot_tell_every_rendering_says_so(sample: dict[str, Any
     assert "cannot tell" not in render_markdown(Report.from_json(sample))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_latency_and_a_cost_that_differ_are_shown_under_two_names(sample: dict[str, Any]) -> None:
     for row, cost in ((sample["rows"][1], 5.31), (sample["rows"][2], 0.42)):
         row["cost_ms"] = {"p50": cost, "ci95_p50": [cost * 0.99, cost * 1.01], "rounds": 40, "of": 60, "taken": 0.4}
