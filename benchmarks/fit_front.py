@@ -76,12 +76,9 @@ def by_hand(run: Path) -> dict[str, Path]:
 
 
 def candidates(fit: Path) -> dict[str, Path]:
-    """Return the file of each trial's student, as the search scored it."""
-    found = {}
-    for trial in sorted((fit / "trials").iterdir()):
-        *_, last = sorted((trial / "exports").glob("[0-9]*-validation-*"))
-        found[f"trial {trial.name}"] = next(path for path in sorted(last.glob("model*.onnx")))
-    return found
+    """Return the file of each trial's student, as the search scored it; a trial that failed has none."""
+    students = {trial: sorted(trial.glob("exports/[0-9]*-validation-*"))[1:] for trial in fit.glob("trials/[0-9]*")}
+    return {f"trial {trial.name}": min(own[-1].glob("model*.onnx")) for trial, own in sorted(students.items()) if own}
 
 
 def measured(name: str, path: Path, record: Any, data: DataSet) -> Figures:
