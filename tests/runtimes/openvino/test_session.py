@@ -10,8 +10,8 @@ from edgekd.bench.profile.trace import Trace
 from edgekd.bench.runtimes import open_session
 from edgekd.errors import MeasurementError
 from edgekd.runtime import RUNTIMES, by_session
-from tests.bench import test_cli as cli
 from tests.bench.conftest import write_model
+from tests.cli.conftest import edgekd as edgekd
 
 SIMILAR = 1e-4
 
@@ -65,14 +65,14 @@ def test_float32_is_float32_unless_asked(light):
     assert "float32 or bfloat16" in refusal(lambda: opened(light, precision="float16"))
 
 
-def test_the_command_times_the_precision_that_is_asked_for(light):
+def test_the_command_times_the_precision_that_is_asked_for(edgekd, light):
     quick = ("--runtime", "openvino", "--seconds", 0.1, "--max-seconds", 0.1, "--launches", 1, "--json", "-")
-    done = cli.run(light, *quick, "--precision", "bfloat16")
-    assert done.returncode == 0, done.stderr
-    [row] = json.loads(done.stdout)["models"]
+    done = edgekd("bench", light, *quick, "--precision", "bfloat16")
+    assert done.code == 0, done.err
+    [row] = json.loads(done.out)["models"]
     assert (row["runtime"], row["precision"]) == ("openvino", "bfloat16")
-    refused = cli.run(light, *quick, "--precision", "float16")
-    assert refused.stderr == f"error: {light}: OpenVINO computes in float32 or bfloat16 on a CPU, not in float16\n"
+    refused = edgekd("bench", light, *quick, "--precision", "float16")
+    assert refused.err == f"error: {light}: OpenVINO computes in float32 or bfloat16 on a CPU, not in float16\n"
 
 
 def test_refusals_say_what_is_wrong(tmp_path, light):
