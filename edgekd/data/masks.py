@@ -134,7 +134,7 @@ def _mask(
 
 
 def _indices(picture: Image.Image, legend: Legend) -> tuple[Masks, str]:
-    """The index of each pixel, and what a picture that could hold indices or colours was taken to hold."""
+    """Return the index of each pixel, and what a picture that could hold indices or colours was taken to hold."""
     if picture.format == "JPEG":
         raise DataError("a JPEG changes the pixels of a mask: save it as PNG")
     if picture.mode == "F":

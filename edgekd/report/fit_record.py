@@ -207,7 +207,7 @@ def _measured(events: Sequence[JsonObject], name: str) -> dict[int, float]:
 
 
 def _of_last_machine(events: Sequence[JsonObject], kind: str) -> list[JsonObject]:
-    """The events of one kind without those whose times are of a machine that the search has left."""
+    """Return the events of one kind without those whose times are of a machine that the search has left."""
     found = [each for each in events if each["event"] == kind]
     last = next((each[MACHINE] for each in reversed(found) if each.get(MACHINE)), None)
     return [each for each in found if last is None or each.get(MACHINE) in (None, last)]

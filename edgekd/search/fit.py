@@ -395,7 +395,7 @@ def goal_of(space: Space) -> Goal:
 
 
 def _keys(space: Space) -> tuple[str, str]:
-    """The hashes of all that a search's decisions follow from: two of another objective or range are two searches."""
+    """Return the hashes of all that decisions follow from: two of another objective or range are two searches."""
     arms = [
         [arm.name, dict(arm.document), [[each.name, asdict(each.values)] for each in arm.dimensions]]
         for arm in space.arms

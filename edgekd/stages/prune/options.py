@@ -23,7 +23,7 @@ class Prune(Stage):
 
     name: ClassVar[str] = "prune"
     product: ClassVar[str] = "pruned"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     compares_with_teacher: ClassVar[bool] = True
     shrinks: ClassVar[bool] = True
     reshapes: ClassVar[frozenset[str]] = frozenset({"scope", "round_to", "max_ratio", "ignore"})

@@ -217,7 +217,7 @@ class _Pruning:
         return _Scan(weights, found)
 
     def _score(self, network: nn.Module) -> float:
-        """The metric, negative where less of it is better."""
+        """Return the metric, negative where less of it is better."""
         value = self._value(network)
         return value if self.metric.better == "higher" else -value
 

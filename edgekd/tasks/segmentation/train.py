@@ -97,7 +97,7 @@ def fitted(logits: Tensor, like: Tensor) -> Tensor:
 
 
 def _of_masks(logits: Tensor, classes: Tensor) -> Tensor:
-    """Logits in the size of the masks (N, H, W): a network that fills its images up may give larger ones too."""
+    """Resize logits to the masks (N, H, W): a network that fills its images up may give larger ones."""
     if logits.shape[-2:] == classes.shape[-2:]:
         return logits
     return F.interpolate(full(logits), size=classes.shape[-2:], mode="bilinear", align_corners=False)
