@@ -73,6 +73,24 @@ def test_no_collection_falls_into_a_sample(child, light):
     assert not is_on()
 
 
+@pytest.mark.slow
+def test_no_collection_falls_into_an_inference(child, tmp_path):
+    """The network itself asks, in each run after the one that opens it."""
+    (tmp_path / "gc_off.py").write_text(
+        "import gc, torch\n"
+        "class Asks(torch.nn.Identity):\n"
+        "    runs = 0\n"
+        "    def forward(self, x):\n"
+        "        Asks.runs += 1\n"
+        "        assert Asks.runs == 1 or not gc.isenabled()\n"
+        "        return x\n"
+    )
+    child.ask("prepare", session=None, cpus=[0])
+    opened(child, Workload(f"{tmp_path / 'gc_off.py'}:Asks", "pytorch", shape=(1, 3)))
+    child.ask("warm", seconds=0.01)
+    assert len(child.ask("block", runs=5, settle=True)["ns"]) == 5
+
+
 def test_a_refusal_leaves_it_at_work(child, light):
     with pytest.raises(ChildError, match=r"^no such file: none\.onnx"):
         opened(child, Workload("none.onnx"))
