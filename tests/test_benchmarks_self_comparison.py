@@ -70,7 +70,7 @@ def test_goals_are_of_the_worst_cell_with_enough_comparisons(cells, monkeypatch)
     ]
     values = {each["name"]: (each["value"], each["met"]) for each in cells.goals(found, list(truth.values()), None)}
     assert values == {
-        "comparisons beside each load": (5, False),
+        "comparisons under each load": (5, False),
         "comparisons that ended in an error": (0, True),
         "quiet ratios that stayed from reading to reading": (1, True),
         "here: least share of a cell that holds the quiet ratio or is invalid": (0.8, False),

@@ -156,7 +156,7 @@ def goals(found: Sequence[Figures], truths: Iterable[Figures], work: float | Non
         by_name[each["load"]] += each["n"]
     stayed = sum(not each["moved"] for each in known)
     wanted = [
-        goal("comparisons beside each load", EACH, min(by_name.values(), default=0)),
+        goal("comparisons under each load", EACH, min(by_name.values(), default=0)),
         goal("comparisons that ended in an error", 0, sum(each["failed"] for each in found), at_most=True),
         goal("quiet ratios that stayed from reading to reading", len(known), stayed),
     ]

@@ -15,7 +15,7 @@ class DeviceTimeError(DeviceError):
 
 
 class EndedError(DeviceError):
-    """What ran on the device ended with another ``code`` than 0."""
+    """Say that what ran on the device ended with another ``code`` than 0."""
 
     def __init__(self, message: str, code: int):
         super().__init__(message)

@@ -10,6 +10,7 @@ from edgekd.files import make_folder, write_text
 from edgekd.log import get_logger
 from edgekd.recipe import Recipe
 from edgekd.records.candidate_figures import MACHINE, Figures
+from edgekd.search.arm_state import TrialRecord
 from edgekd.search.folder import CACHE, PRICES, TRIALS
 from edgekd.search.goal import Goal
 from edgekd.search.jobs import Jobs
@@ -62,7 +63,7 @@ class Candidates:
         try:
             self._start(action)
         except RecipeError as error:
-            # Each value was validated beside the usual ones of other fields, not beside what was chosen of them.
+            # Each value was validated with the usual ones of other fields, not with what was chosen of them.
             if isinstance(action, Price):
                 raise
             self._record_trial(action, self._next_number, {"error": first_line(error), "seconds": 0.0})
@@ -175,6 +176,12 @@ def say_outcome(number: int, figures: Figures | None, metric: Metric, found: Jso
 def figures_of(entry: JsonObject) -> Figures | None:
     """Return the figures of an event, or None where it has none."""
     return Figures.from_json(entry["figures"]) if "figures" in entry else None
+
+
+def trial_of(entry: JsonObject) -> TrialRecord:
+    """Return the trial that an event tells of."""
+    known = ("number", "arm", "share", "level", "error", "seconds", "choices")
+    return TrialRecord(**{name: entry[name] for name in known if name in entry}, figures=figures_of(entry))
 
 
 def at_share(share: float) -> str:

@@ -1,6 +1,6 @@
 """A search from its recipe to the winner's bundle, in one folder that it can go on from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from edgekd.report.fit_record import CANDIDATES
 from edgekd.report.load import load_report
 from edgekd.report.schema import Report
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
-from edgekd.search.candidates import DEPLOYED, CandidateJob, Candidates, at_share, figures_of
+from edgekd.search.candidates import DEPLOYED, CandidateJob, Candidates, at_share, figures_of, trial_of
 from edgekd.search.folder import (
     CACHE,
     JOURNAL,
@@ -27,7 +27,7 @@ from edgekd.search.folder import (
     fit_folder,
 )
 from edgekd.search.forecast import Forecast
-from edgekd.search.goal import ENERGY, LATENCY, Goal
+from edgekd.search.goal import ENERGY, LATENCY, goal_of
 from edgekd.search.jobs import JobRunner, Jobs, run_needed, run_timed
 from edgekd.search.launch import Worker
 from edgekd.search.measured_times import ENERGIES, RATIOS, MeasuredTimes, judged_in, machine_of
@@ -237,7 +237,7 @@ class _Search:
         return None
 
     def study(self) -> Study:
-        trials, prices = list(map(_trial, self.log.of("trial"))), self._prices
+        trials, prices = list(map(trial_of, self.log.of("trial"))), self._prices
         factors, noise = self.times.factors, Noise(self.forecast.test_error)
         refused = {entry["arm"]: entry["error"] for entry in self.log.of("price") if "error" in entry}
         arms = []
@@ -382,18 +382,6 @@ class _Search:
         return {**known, "corrected_drop": mean, "corrected_error": error}
 
 
-def goal_of(space: Space) -> Goal:
-    """Return what ``space`` asks for: its objective, and the bounds of its budget."""
-    metrics, budget = space.base.kind.metrics, space.base.budget
-    costs = {"latency_ratio", "latency_ms", "size_ratio", "size_mb"}
-    bounds = {name: bound for name, bound in budget.promises.items() if name in costs}
-    allowed = {each.name: budget.drops[each.name] / each.scale for each in metrics if each.name in budget.drops}
-    metric = next((each for each in metrics if each.name in allowed), metrics[0])
-    most = allowed.pop(metric.name, None)
-    name = None if metric is metrics[0] else metric.name
-    return Goal(space.objective, most, bounds, metric.scale, metric.unit_of_differences, name, allowed)
-
-
 def _keys(space: Space) -> tuple[str, str]:
     """Return the hashes of all that decisions follow from: two of another objective or range are two searches."""
     arms = [
@@ -405,11 +393,3 @@ def _keys(space: Space) -> tuple[str, str]:
 
 def _place(target: Target) -> str:
     return place_of({"device": target.device, "runtime": target.runtime, "threads": target.threads_there})
-
-
-def _trial(entry: JsonObject) -> TrialRecord:
-    known = ("number", "arm", "share", "level", "error", "seconds", "choices")
-    return TrialRecord(**{name: entry[name] for name in known if name in entry}, figures=figures_of(entry))
-
-
-__all__: Sequence[str] = ("FitResult", "fit", "goal_of")

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from edgekd.records.candidate_figures import Figures
 from edgekd.report.candidate_cost import ENERGY, LATENCY, SIZE, cost_ratio, is_timed
+from edgekd.search.space import Space
 
-__all__ = ["ENERGY", "LATENCY", "SIZE", "Goal"]
+__all__ = ["ENERGY", "LATENCY", "SIZE", "Goal", "goal_of"]
 
 # Of a standard error: no sample may tell two networks apart.
 TINY = 1e-9
@@ -88,3 +89,15 @@ class Goal:
 def _excess(drop: Sequence[float], allowed: float) -> float:
     """Return by how many standard errors a drop exceeds what is allowed; below 0 where it keeps to it."""
     return (drop[0] - allowed) / max(drop[1], TINY)
+
+
+def goal_of(space: Space) -> Goal:
+    """Return what ``space`` asks for: its objective, and the bounds of its budget."""
+    metrics, budget = space.base.kind.metrics, space.base.budget
+    costs = {"latency_ratio", "latency_ms", "size_ratio", "size_mb"}
+    bounds = {name: bound for name, bound in budget.promises.items() if name in costs}
+    allowed = {each.name: budget.drops[each.name] / each.scale for each in metrics if each.name in budget.drops}
+    metric = next((each for each in metrics if each.name in allowed), metrics[0])
+    most = allowed.pop(metric.name, None)
+    name = None if metric is metrics[0] else metric.name
+    return Goal(space.objective, most, bounds, metric.scale, metric.unit_of_differences, name, allowed)

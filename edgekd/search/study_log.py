@@ -17,7 +17,7 @@ from edgekd.strict_json import JsonObject
 EVENT = "event"
 # Of a job, and of the time while it is done: from neither of them follows what is tried.
 START, RUNNING = "start", "running"
-# Of contents, beside their hashes: of an epoch, by which a stage's training is as long as in a run.
+# Of contents, in addition to their hashes: of an epoch, by which a stage's training is as long as in a run.
 STEPS = "steps"
 
 

@@ -46,7 +46,7 @@ class Stage(Train):
         starts_from_random_weights: whether it may be the first to train a student.
         compares_with_teacher: whether it is given the teacher where it does not learn from it, too.
         shrinks: whether its network must not be slower than the one before.
-        reshapes: options that change which network it gives, beside those that say how far it is cut.
+        reshapes: options that change which network it gives, apart from those that say how far it is cut.
         described: the metrics that :meth:`describe` puts into words.
         newer: options that the stage's key covers only where they are no default: it gave the same without them before.
     """

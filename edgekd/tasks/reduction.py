@@ -42,7 +42,7 @@ class PositionGroup:
 
 @dataclass(frozen=True)
 class OutputReduction:
-    """What a device sends, by the names of :mod:`edgekd.agent.reductions`.
+    """Describe what a device sends, by the names of :mod:`edgekd.agent.reductions`.
 
     Of ``peaks`` and ``positions`` it sends some values of an output, and in the place of others stands what decoding
     makes nothing of: the lowest of floats in heat maps, and elsewhere logits of :data:`NOTHING` and places of 0.

@@ -26,7 +26,7 @@ from edgekd.search import measured_times, time_spent
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
 from edgekd.search.fit import fit
 from edgekd.search.forecast import JOB, MOST_JOB, MOST_TRIALS, TRIALS, Forecast
-from edgekd.search.goal import Goal
+from edgekd.search.goal import Goal, goal_of
 from edgekd.search.jobs import Jobs, run_timed
 from edgekd.search.launch import KILLED
 from edgekd.search.opening import open_space
@@ -624,7 +624,7 @@ def test_a_forecast_is_the_sum_of_its_parts(open_recipe: Callable[..., Space], t
     measured = {"steps": 10, "teacher_step": 0.1, "student_step": 0.2, "validation": 400, "test": 400}
     points, spaces = Points(space), [arm_space(arm) for arm in space.arms]
     found = [
-        Forecast.of(each, points, spaces, driver.goal_of(space)).trainings
+        Forecast.of(each, points, spaces, goal_of(space)).trainings
         for each in (measured, {**measured, "student_steps": {"resnet8": 0.05}})
     ]
     assert found[0]["resnet8"] == found[1]["teacher"] == pytest.approx((12.0, 16.0, 26.0))
@@ -640,12 +640,12 @@ def test_the_winner_s_run_grows_with_its_networks_and_its_test_samples(
     points, spaces = Points(space), [arm_space(arm) for arm in space.arms]
     for seconds in (80.0, 30.0, 30.0):
         log.append("price", arm="teacher", share=1.0, figures={}, seconds=seconds)
-    forecast = Forecast.of({**measured, "batch": 128}, points, spaces, driver.goal_of(space))
+    forecast = Forecast.of({**measured, "batch": 128}, points, spaces, goal_of(space))
     # The teacher and two stages, each on twice the samples: in the file, and in 40 batches of PyTorch.
     assert forecast.last_run(log) == pytest.approx(3 * 2 * (30 + 40 * 1.5 / 3))
-    assert Forecast.of(measured, points, spaces, driver.goal_of(space)).last_run(log) == pytest.approx(3 * 2 * 30)
+    assert Forecast.of(measured, points, spaces, goal_of(space)).last_run(log) == pytest.approx(3 * 2 * 30)
     # Fewer test samples are no reason to expect less: the rest of a job is the same.
-    few = Forecast.of({**measured, "test": 500}, points, spaces, driver.goal_of(space))
+    few = Forecast.of({**measured, "test": 500}, points, spaces, goal_of(space))
     assert few.last_run(log) == pytest.approx(3 * 30)
     log.append("end", how="out of time", met=False, trial=1, seconds=200.0)
     assert forecast.last_run(log) == 200.0
@@ -657,7 +657,7 @@ def test_a_forecast_holds_for_the_recorded_search() -> None:
     measured = {"steps": 11, "teacher_step": 0.102, "student_step": 0.132, "student_steps": steps, "seconds": 8.1}
     space = open_space(ROOT / "recipes/fit_digits.yaml")
     points, spaces = Points(space), [arm_space(arm) for arm in space.arms]
-    forecast = Forecast.of({**measured, "validation": 144, "test": 360}, points, spaces, driver.goal_of(space))
+    forecast = Forecast.of({**measured, "validation": 144, "test": 360}, points, spaces, goal_of(space))
     usual, most = forecast.seconds
     taken = json.loads((ROOT / "benchmarks/results/fit_digits/fit.json").read_text())["seconds"]
     assert usual / 1.5 < taken < min(1.5 * usual, most)

@@ -13,7 +13,7 @@ from edgekd.pipeline import check
 from edgekd.recipe.load import load_recipe
 from edgekd.recipe.open_fields import OpenRange
 from edgekd.recipe.tree import Loc
-from edgekd.search.fit import goal_of
+from edgekd.search.goal import goal_of
 from edgekd.search.opening import _why_no_energy, open_space
 from edgekd.search.points import arm_space
 from edgekd.search.space import ARM, Dimension

@@ -1,6 +1,5 @@
 """A teacher in int8, in the place of the network that it was made from."""
 
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -22,14 +21,10 @@ from edgekd.stages.job import Job
 from edgekd.train import predictions_of
 
 
-@pytest.fixture(scope="module", autouse=True)
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The file of a teacher is made once for all tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        # Of a few validation samples one more or less is a share of its own.
-        patch.setattr(made, "AGREEMENT", 0.95)
-        yield
+@pytest.fixture(autouse=True)
+def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a few validation samples one more or less is a share of its own."""
+    monkeypatch.setattr(made, "AGREEMENT", 0.95)
 
 
 @pytest.fixture

@@ -182,7 +182,8 @@ class Segmentation:
 
     def targets(self, stored: Stored) -> dict[str, Stored]:
         # Below 0 as well, in arrays that no data set has read, such as those that a bundle is scored by.
-        return {"classes": stored, "known": (stored != IGNORED) & (stored >= 0)}  # type: ignore[operator,dict-item]
+        pixels: Any = stored
+        return {"classes": stored, "known": (pixels != IGNORED) & (pixels >= 0)}
 
     def reduction(self, shapes: Mapping[str, tuple[int, ...]]) -> OutputReduction:
         from edgekd.tasks.reduction import OutputReduction
