@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgekd.data.arrays import image_shape, unscaled
 from edgekd.data.folder import loader
-from edgekd.data.layouts import PARTS, validation_among
+from edgekd.data.layouts import parts_among
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.errors import DataError
 from edgekd.images import open_image, prepare, reading, shape_of
@@ -42,9 +42,8 @@ def load_annotated(data: SourceKeys, kind: type[Task], way: Format) -> RawData:
         DataError: there is a mistake in an annotation, or the task does not take boxes.
     """
     assert data.path is not None
-    found = {part: way.read(data.path, part) for part in PARTS}
-    if validation_among(["validation"] if way.has_validation(data.path) else [], data, data.path):
-        found["validation"] = way.read(data.path, "validation")
+    given = ["validation"] if way.has_validation(data.path) else []
+    found = {part: way.read(data.path, part) for part in parts_among(given, data, data.path)}
     train = found["train"]
     for name, part in found.items():
         if part.names != train.names:

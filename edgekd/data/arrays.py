@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from edgekd.arrayfiles import as_array, must_be_finite, names_in_npz, read_npz
-from edgekd.data.layouts import PARTS, SEVERAL, archive, arrays_of, validation_among
+from edgekd.data.layouts import SEVERAL, archive, arrays_of, parts_among
 from edgekd.data.named import from_named_arrays
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.data.samples import InMemory
@@ -167,9 +167,7 @@ def load_npz(data: SourceKeys, kind: type[Task] = Classification) -> RawData:
     archive(data.path)
     there = names_in_npz(data.path)
     inputs = [name.removeprefix(SEVERAL) for name in there if name.startswith(SEVERAL)]
-    parts = {part: part for part in PARTS}
-    if own := validation_among({name.partition("_x")[0] for name in there if "_x" in name}, data, data.path):
-        parts["validation"] = own
+    parts = parts_among({name.partition("_x")[0] for name in there if "_x" in name}, data, data.path)
     if inputs:
         return _load_named(data, data.path, inputs, parts, kind)
     content = read_npz(data.path, arrays_of([], parts.values()), ["classes"])

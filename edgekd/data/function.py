@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from edgekd import userfile
 from edgekd.data.arrays import LAYOUT, class_names, from_arrays
-from edgekd.data.layouts import PARTS, validation_among
+from edgekd.data.layouts import parts_among
 from edgekd.data.named import from_named_arrays
 from edgekd.data.options import Data
 from edgekd.data.raw import RawData
@@ -21,9 +21,7 @@ def from_function(data: Data, kind: type[Task] = Classification) -> RawData:
     function = userfile.load_function(data.source, DataError)
     content = userfile.call(function, data.source, DataError, {}, data.args)
     try:
-        names = {part: part for part in PARTS}
-        if own := validation_among(content, data, data.source):
-            names["validation"] = own
+        names = parts_among(content, data, data.source)
         pairs = {part: (content[name][0], content[name][1]) for part, name in names.items()}
         named = content.get("classes")
         classes = class_names(list(named)) if named is not None else None

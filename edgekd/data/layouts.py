@@ -30,28 +30,28 @@ TABLE = f"a table has a line of column names, then numbers; targets are columns 
 SEVERAL = "train_x."
 
 
-def validation_among(names: Iterable[str], data: SourceKeys, where: object) -> str | None:
-    """Return which of ``names`` is that of validation samples; None without them, or if they are held out of others.
+def parts_among(names: Iterable[str], data: SourceKeys, where: object) -> dict[str, str]:
+    """Return what each part that is read is called: train, test and, if one of ``names`` is its, validation.
 
     Raises:
-        DataError: there are several.
+        DataError: several are names of validation samples.
     """
+    parts = {part: part for part in PARTS}
     found = sorted(name for name in names if name.lower() in VALIDATION)
     if len(found) > 1:
         raise DataError(f"{where}: {', '.join(found)}: each is a name of validation samples; leave one there")
     if found and not data.takes_given_validation:
         logger.info(f"{where}: left out: {found[0]}; validation samples are held out of {data.validation_of}")
-        return None
-    return found[0] if found else None
+        return parts
+    return {**parts, "validation": found[0]} if found else parts
 
 
 def folders_of_parts(data: SourceKeys) -> dict[str, Path]:
     """Return the folders ``train`` and ``test`` below ``data.path``, and that of validation samples if it is read."""
     root = data.path
     assert root is not None
-    found = {part: root / part for part in PARTS}
-    own = validation_among((each.name for each in root.glob("*") if each.is_dir()), data, root)
-    return found if own is None else {**found, "validation": root / own}
+    parts = parts_among((each.name for each in root.glob("*") if each.is_dir()), data, root)
+    return {part: root / name for part, name in parts.items()}
 
 
 def image_folder(root: Path) -> None:

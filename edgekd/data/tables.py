@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekd.arrayfiles import to_number
 from edgekd.data.arrays import from_arrays
-from edgekd.data.layouts import PARTS, TABLE, TARGET, table_folder, targets_of, validation_among
+from edgekd.data.layouts import TABLE, TARGET, parts_among, table_folder, targets_of
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.errors import DataError, first_line
 from edgekd.tasks.task import Task
@@ -23,9 +23,7 @@ def load_tables(data: SourceKeys, kind: type[Task]) -> RawData:
         DataError: a file is missing, is no table, or has other columns than the other one; the message names the line.
     """
     assert data.path is not None
-    stems = {part: part for part in PARTS}
-    if own := validation_among((path.stem for path in data.path.glob("*.csv")), data, data.path):
-        stems["validation"] = own
+    stems = parts_among((path.stem for path in data.path.glob("*.csv")), data, data.path)
     columns = table_folder(data.path, stems.values())
     targets = targets_of(columns)
     chosen = np.array([name in targets for name in columns])
