@@ -5,11 +5,17 @@ from typing import Any
 
 import numpy as np
 from fit_grid import Grid
-from fit_searches import Case, test_error
+from fit_searches import test_error
+from fit_space import Case
 
 from edgekd.search.forecast import Forecast
 
-OVERS = ("over_grid", "over_cheapest", "over_known")
+# What a winner's cost is compared with.
+OVERS = {
+    "over_grid": "the whole grid's by the same rule",
+    "over_known": "the known cheapest",
+    "over_cheapest": "the seed's cheapest",
+}
 
 
 def summary(outcomes: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -41,8 +47,12 @@ def times_fewer(pairs: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def noise(grid: Grid, seeds: Sequence[int]) -> dict[str, float]:
-    """Return in points what samples leave open of a drop, and how alike that is for the students of one seed."""
-    found = [each for seed in seeds for each in grid.everything(seed) if each.test_drop < 0.06]
+    """Return in points what samples leave open of a drop, and how alike that is for the students of one seed.
+
+    Students count whose drop a budget may allow; all, where there is none.
+    """
+    every = [each for seed in seeds for each in grid.everything(seed)]
+    found = [each for each in every if each.test_drop < grid.space.loosest] or every
     differences = {seed: [each.right[1] * 1.0 - each.right[0] for each in found if each.seed == seed] for seed in seeds}
     alike = [np.corrcoef(np.stack(each)) for each in differences.values() if len(each) > 1]
     pairs = np.concatenate([each[np.triu_indices(len(each), 1)] for each in alike]) if alike else np.array([np.nan])

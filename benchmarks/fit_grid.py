@@ -1,4 +1,4 @@
-"""The space of benchmarks/fit.py on a grid: each student is trained once, and every search looks it up.
+"""A space of benchmarks/fit.py on a grid: each student is trained once, and every search looks it up.
 
 A student's cost is its multiply-accumulates and its bytes, the same for all searches. What it took to train is kept by
 stage, so that each search can be charged for the stages that it would have trained itself.
@@ -7,25 +7,24 @@ stage, so that each search can be charged for the stages that it would have trai
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from common import say
+from fit_space import GridSpace
+from fit_students import StageCost, Trained
 from numpy.typing import NDArray
-from paired import packed, unpacked
 
 from edgekd.artifact import Artifact
 from edgekd.artifact_cache import KEY_DIGITS
 from edgekd.data import DataSet, load_data
-from edgekd.errors import EdgekdError, first_line
+from edgekd.errors import DataError, EdgekdError, first_line
 from edgekd.pipeline.candidate import try_recipe
 from edgekd.pipeline.folder import LOG
-from edgekd.records.candidate_figures import Figures
 from edgekd.search.arm_state import ArmSpace
 from edgekd.search.opening import open_space
 from edgekd.search.points import Points, arm_space
@@ -33,103 +32,21 @@ from edgekd.search.space import Arm, Dimension, OpenRange, Space
 from edgekd.stages.network import restore
 from edgekd.train import predictions_of
 
-# A fit of this recipe leaves student and stages to the default space.
-POOL = Path(__file__).with_name("digit_pool.py")
-RECIPE = f"""\
-name: fit_benchmark
-data: {{source: "{POOL}:drawn", grayscale: true, batch_size: 32, validation: 0.49}}
-teacher: {{model: resnet8, args: {{width: 32}}, train: {{epochs: 10, lr: 0.05}}}}
-budget: {{accuracy_drop: 4.0}}
-"""
 PARTS = ("validation", "test")
-# The largest share of its multiply-accumulates that a cut keeps here.
-MOST = 0.6
-# Channel counts are multiples of this, so that the grid has steps: networks of 8x8 pixels are narrow.
-ROUND_TO = 2
-# The kinds of students, each with its steps on the grid: most where students are the cheapest.
-STEPS = {
-    "teacher by widths": 3,
-    "resnet8 width 16 by widths": 4,
-    "resnet8 width 8 by widths": 20,
-    "resnet8 width 8": 1,
-}
-
-
-@dataclass(frozen=True)
-class StageCost:
-    """A stage of a student, by the key of its content, with what its training took."""
-
-    key: str
-    epochs: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A student of the grid; without ``figures`` no cut reaches its share, or its training failed.
-
-    Attributes:
-        figures: on the validation samples; ``ms`` are its multiply-accumulates in millions.
-        right: which of the validation and of the test samples it predicts rightly, and which its teacher does.
-    """
-
-    seed: int
-    arm: str
-    share: float
-    level: int
-    stages: tuple[StageCost, ...] = ()
-    figures: Figures | None = None
-    right: tuple[NDArray[np.bool_], ...] = ()
-
-    @property
-    def place(self) -> tuple[str, float]:
-        return self.arm, self.share
-
-    @property
-    def cost(self) -> float:
-        """Its multiply-accumulates over the teacher's."""
-        assert self.figures
-        return self.figures.macs / self.figures.teacher_macs
-
-    @cached_property
-    def test_drop(self) -> float:
-        _, _, own, teacher = self.right
-        return float(teacher.mean() - own.mean())
-
-    def to_json(self) -> dict[str, Any]:
-        about = {"seed": self.seed, "arm": self.arm, "share": self.share, "level": self.level}
-        if self.figures is None:
-            return about
-        counts = [len(each) for each in self.right]
-        return {
-            **about,
-            "stages": [[each.key, each.epochs, each.seconds] for each in self.stages],
-            "figures": self.figures.to_json(),
-            "right": [[count, packed(each)] for count, each in zip(counts, self.right, strict=True)],
-        }
-
-    @classmethod
-    def from_json(cls, row: dict[str, Any]) -> "Trained":
-        figures = Figures.from_json(row["figures"]) if "figures" in row else None
-        stages = tuple(StageCost(*each) for each in row.get("stages", ()))
-        right = tuple(unpacked(text, count) for count, text in row.get("right", ()))
-        return cls(row["seed"], row["arm"], row["share"], row["level"], stages, figures, right)
 
 
 class Grid:
-    """The students of the space, trained when they are first asked for.
+    """The students of a space, trained when they are first asked for.
 
     Args:
         folder: for trainings; ``rows.part.jsonl`` in it has a line for each, so that a killed benchmark goes on.
-        steps: how many shares the cut of each arm may keep.
         rows: of an earlier record, in the form of :meth:`Trained.to_json`.
     """
 
-    def __init__(self, folder: Path, steps: Mapping[str, int], rows: Sequence[dict[str, Any]] = ()):
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.steps, self.log = folder, steps, folder / "rows.part.jsonl"
-        (folder / "fit.yaml").write_text(RECIPE)
-        self.points = Points(without_int8(open_space(folder / "fit.yaml")))
+    def __init__(self, folder: Path, space: GridSpace, rows: Sequence[dict[str, Any]] = ()):
+        self.folder, self.space, self.log = folder, space, folder / "rows.part.jsonl"
+        recipe = _written(folder, space.recipe)
+        self.points = Points(without_int8(open_space(recipe), space))
         self.arms: list[ArmSpace] = [arm_space(arm) for arm in self.points.space.arms]
         known = self.log.read_text().splitlines() if self.log.exists() else []
         found = [Trained.from_json(row) for row in (*rows, *map(json.loads, known))]
@@ -140,7 +57,7 @@ class Grid:
     def shares(self, arm: str) -> list[float]:
         """Return the shares of an arm on the grid, the smallest first."""
         own = self._arm(arm)
-        return [round(float(share), 4) for share in np.geomspace(own.low, own.high, self.steps[arm])]
+        return [round(float(share), 4) for share in np.geomspace(own.low, own.high, self.space.steps[arm])]
 
     def nearest(self, arm: str, share: float) -> float:
         """Return the share on the grid that is nearest to ``share`` by its factor."""
@@ -168,8 +85,11 @@ class Grid:
 
     def _train(self, seed: int, arm: str, share: float, level: int) -> Trained:
         recipe = self.points.recipe(arm, share, level, {})
-        drawn = recipe.data.model_copy(update={"args": {"seed": seed}})
+        drawn = recipe.data.model_copy(update={"args": {**recipe.data.args, "seed": seed}})
         recipe = recipe.model_copy(update={"seed": seed, "data": drawn})
+        # Data that cannot be read are no student's fault.
+        if seed not in self._data:
+            self._data[seed] = load_data(recipe.data, seed)
         folder = self.folder / f"run-{seed}"
         shutil.rmtree(folder, ignore_errors=True)
         try:
@@ -177,8 +97,6 @@ class Grid:
         except EdgekdError as error:
             say(f"seed {seed}, {arm} at {share:.1%}: {first_line(error)}")
             return Trained(seed, arm, share, level)
-        if seed not in self._data:
-            self._data[seed] = load_data(recipe.data, seed)
         data = self._data[seed]
         teacher, *results = sorted((folder / "stages").glob("[0-9]*"))
         seconds = self._seconds | _seconds_of(folder / LOG)
@@ -199,26 +117,37 @@ class Grid:
         return {each.key.rpartition("-")[2]: each.seconds for row in self.rows.values() for each in row.stages}
 
 
-def without_int8(space: Space) -> Space:
-    """Return the default space in float32 with ranking by magnitude, whose students take seconds to train."""
-    return replace(space, arms=tuple(_in_float(arm) for arm in space.arms if arm.name in STEPS))
+def without_int8(default: Space, space: GridSpace) -> Space:
+    """Return the default space in float32 with ranking by magnitude: the kinds of students that ``space`` has."""
+    return replace(default, arms=tuple(_in_float(arm, space) for arm in default.arms if arm.name in space.steps))
 
 
-def _in_float(arm: Arm) -> Arm:
+def _in_float(arm: Arm, space: GridSpace) -> Arm:
     document = deepcopy(dict(arm.document))
     document["stages"] = [stage for stage in document["stages"] if "quantize" not in stage]
     for stage in document["stages"]:
         if "prune" in stage:
-            stage["prune"] = {**stage["prune"], "sensitivity": None, "round_to": ROUND_TO}
-    dimensions = tuple(_no_larger(each) for each in arm.dimensions if each.path[-1] != "sensitivity")
+            stage["prune"] = {**stage["prune"], "sensitivity": None, "round_to": space.round_to}
+    dimensions = tuple(_within(each, space.cuts) for each in arm.dimensions if each.path[-1] != "sensitivity")
     return replace(arm, document=document, dimensions=dimensions)
 
 
-def _no_larger(dimension: Dimension) -> Dimension:
+def _within(dimension: Dimension, cuts: tuple[float, float]) -> Dimension:
     values = dimension.values
     if not (isinstance(values, OpenRange) and dimension.is_cut):
         return dimension
-    return replace(dimension, values=replace(values, high=MOST))
+    low, high = cuts
+    return replace(dimension, values=replace(values, low=low, high=high))
+
+
+def _written(folder: Path, text: str) -> Path:
+    """Write the recipe into ``folder``, where students of another one may not be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = folder / "fit.yaml"
+    if recipe.exists() and recipe.read_text().splitlines()[:1] != text.splitlines()[:1]:
+        raise DataError(f"{folder} holds students of another space; give another folder as --out")
+    recipe.write_text(text)
+    return recipe
 
 
 def _seconds_of(log: Path) -> dict[str, float]:

@@ -4,45 +4,24 @@ All of them know a student's cost before it is trained, and train nothing that e
 is charged for are the epochs of the stages that it has not trained before, the teacher's left out.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import sqrt
 
 import numpy as np
-from fit_grid import Grid, StageCost, Trained
+from fit_grid import Grid
+from fit_space import Case
+from fit_students import StageCost, Trained
 
 from edgekd.pipeline.candidate import likeness
 from edgekd.records.candidate_figures import Figures
 from edgekd.search.arm_state import ArmState, TrialRecord
-from edgekd.search.goal import LATENCY, Goal
 from edgekd.search.quality_curve import Noise
 from edgekd.search.shared_noise import with_shared_noise
 from edgekd.search.study import Finish, Price, Study
 from edgekd.tasks.metric import Correct
 
-# The recipe that is written by hand, whatever the budget: the smaller network of the family at half of its MACs.
-BY_HAND = ("resnet8 width 16 by widths", 0.5)
 Suggest = Callable[[], Iterator[tuple[tuple[str, float], Callable[[Trained], None]]]]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A budget: points of accuracy that may go, and bounds on costs by name."""
-
-    name: str
-    points: float
-    bounds: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def goal(self) -> Goal:
-        return Goal(LATENCY, self.points / 100, self.bounds, 100, "points")
-
-    def keeps_costs(self, student: Trained) -> bool:
-        return student.figures is not None and self.goal.excess(student.figures) <= 1
-
-    def is_kept(self, student: Trained) -> bool:
-        """Tell whether the student keeps every bound on the test samples."""
-        return self.keeps_costs(student) and student.test_drop <= self.points / 100 + 1e-9
 
 
 @dataclass
@@ -167,7 +146,7 @@ def exhaustive(grid: Grid, seed: int, case: Case) -> Ended:
 
 def by_hand(grid: Grid, seed: int, case: Case) -> Ended:
     """Train one student, the same for every budget."""
-    arm, share = BY_HAND
+    arm, share = grid.space.by_hand
     student, ledger = grid.top(seed, arm, grid.nearest(arm, share)), Ledger()
     ledger.charge(student)
     return Ended(student, ledger)

@@ -11,10 +11,8 @@ from typing import Any
 import fit_searches as searches
 import numpy as np
 from fit_grid import Grid
-from fit_searches import Case
 from small_search import small_search
 
-CASES = (Case("a gain of 5 points", -5.0), Case("1/2000 of the size", 2.0, {"size_ratio": 0.0005}))
 HOURS = 0.2
 RECIPE = small_search(teacher=2, distill=2, prune=1) + "objective: size\n"
 BUDGETS = ("budget.accuracy_drop=-60", "budget={accuracy_drop: 30, size_ratio: 0.001}")
@@ -25,7 +23,7 @@ def searched(grid: Grid, seeds: Sequence[int], outcomes: Sequence[dict[str, Any]
     found = []
     for seed in seeds:
         usual = [row["epochs"] for row in outcomes if (row["search"], row["seed"]) == ("fit", seed)]
-        for case in CASES:
+        for case in grid.space.unreachable:
             ended = searches.fit(grid, seed, case)
             share = ended.ledger.epochs / float(np.mean(usual))
             row = {"seed": seed, "budget": case.name, "epochs": ended.ledger.epochs, "share_of_epochs": share}
