@@ -232,6 +232,11 @@ def _order(
 
 
 def _unreachable(network: nn.Module, target: float, least: float, blocks: int) -> ModelError:
+    if not blocks:
+        return ModelError(
+            f"dropping blocks cannot reach {target:.0%} of the cost: {type(network).__name__} has no residual block that "
+            "it can spare; leave depth out, and cut channels (macs, params, size or latency)"
+        )
     return ModelError(
         f"dropping blocks cannot reach {target:.0%} of the cost: without {blocks} residual blocks, all that "
         f"{type(network).__name__} can spare, {least:.0%} is left; raise the target, or cut channels too"

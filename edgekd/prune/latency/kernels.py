@@ -26,7 +26,8 @@ COPIES = 3
 # The most layers, weights and multiply-accumulates of one model.
 MOST_LAYERS, MOST_WEIGHTS, MOST_MACS = 32, 16e6, 1e9
 WARMUP_RUNS, MIN_RUNS, MAX_RUNS, SECONDS = 2, 15, 60, 0.15
-NAME = re.compile(rf"{PREFIX}(\d+)/")
+# ONNX Runtime calls a Gemm that it fuses with what follows "fused" and its name.
+NAME = re.compile(rf"(?:fused )?{PREFIX}(\d+)/")
 # The small layers whose time shows the profiler's overhead.
 SMALL = Layer("conv", 16, 16, ((4, 4),), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), activation=True)
 SMALL_LAYERS, SMALL_RUNS, SMALL_WARMUP = 32, 40, 10

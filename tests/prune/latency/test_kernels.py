@@ -35,6 +35,7 @@ def test_all_kinds_have_a_kernel(precision):
         Layer("conv", 8, 12, ((40,),), (5,), (2,), (2, 2), (1,)),
         Layer("conv_transpose", 8, 8, ((7, 7),), (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), (0, 0)),
         LINEAR,
+        replace(LINEAR, activation=True),
         replace(LINEAR, sizes=((9,),), activation=True),
         replace(LINEAR, sizes=((4, 9),)),
     ]
