@@ -86,6 +86,17 @@ def significant(value: float | None, digits: int = 3) -> str:
     return f"{rounded:.{max(0, digits - 1 - exponent)}f}"
 
 
+def shortest(value: float, digits: int = 3) -> str:
+    """Format ``value`` with up to as many significant digits and no exponent: 0.01, 4.1, 50, 4120."""
+    text = significant(value, digits)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def places_for(value: float, least: int) -> int:
+    """Return the number of decimal places that leave ``value`` three significant digits, at least ``least``."""
+    return max(least, 2 - math.floor(math.log10(abs(value)))) if value else least
+
+
 def scaled(value: float | None, units: Sequence[str]) -> str:
     """Format ``value`` in the largest of ``units`` (each 1000 times the one before) that leaves it at least 1."""
     if value is None:

@@ -9,6 +9,7 @@ import typer
 from edgekd.cli.output import tell, whose_reader_may_leave
 
 if TYPE_CHECKING:
+    from edgekd.report.verdict import Line
     from edgekd.search.fit import FitResult
     from edgekd.strict_json import JsonObject
 
@@ -69,13 +70,15 @@ def fit(
 
 def print_result(result: "FitResult", folder: Path, page: Path) -> None:
     from edgekd.report.verdict import lines
+    from edgekd.search.candidates import at_share
 
     summary, winner = result.summary, result.summary.get("winner")
     count = summary["candidates"]
     trained = f"{count} candidate{'' if count == 1 else 's'} trained, {summary['failed']} failed"
     tell(f"{trained}; {result.finish.reason}")
     if winner and result.report:
-        tell(f"winner   trial {winner['trial']}: {winner['arm']} at {winner['share']:.1%} ({folder / 'winner.yaml'})")
+        which = f"{winner['arm']}{at_share(winner['share'])}"
+        tell(f"winner   trial {winner['trial']}: {which} ({folder / 'winner.yaml'})")
         for line in lines(result.report):
             remark = f" ({line.remark})" if line.remark else ""
             tell(f"{line.name:15} {line.said}: {line.verdict}, {line.margin}{remark}")
@@ -86,14 +89,17 @@ def print_result(result: "FitResult", folder: Path, page: Path) -> None:
 
 
 def on_validation(found: "JsonObject") -> str:
-    """Return the winner's drop on the samples that it was chosen on, and without what being chosen adds to it."""
+    """Return the winner's change on the samples that it was chosen on, and without what being chosen adds to it."""
+    from edgekd.formatting import shortest
     from edgekd.report.fit_page import corrected_by
-    from edgekd.search.goal import Goal
     from edgekd.tasks.registry import metric_named
 
     metric = metric_named(found["metric"])
-    shown = Goal(metric.name, scale=metric.scale, unit=metric.unit_of_differences).shown
-    words = f"{found['n']} validation samples: a drop of {shown(found['drop'], found['error'])}"
+
+    def shown(drop: float, error: float) -> str:
+        return f"{metric.shown_change(metric.change(drop))} (± {shortest(metric.scale * error, 2)})"
+
+    words = f"{found['n']} validation samples: {metric.title} {shown(found['drop'], found['error'])} to the teacher"
     if "corrected_drop" in found:
         words += f"; {shown(found['corrected_drop'], found['corrected_error'])} {corrected_by(found)}"
     if "assurance" not in found:
@@ -110,5 +116,14 @@ def verdict(result: "FitResult") -> str:
     reason = f": {result.finish.unreachable}" if result.finish.unreachable else ""
     if result.report is None:
         return f"Budget not met{reason}"
-    missed = [f"{line.name} {line.said}, {line.margin}" for line in lines(result.report) if not line.met]
+    missed = [missed_bound(each) for each in lines(result.report) if not each.met]
     return f"Budget not met{reason}; the nearest student has {'; '.join(missed)}"
+
+
+def missed_bound(line: "Line") -> str:
+    """Say by how much a bound is missed, or why what it bounds was not measured."""
+    from edgekd.formatting import ABSENT
+
+    if line.value != ABSENT:
+        return f"{line.name} {line.said}, {line.margin}"
+    return f"{line.name} not measured, {line.bound}" + (f" ({line.remark})" if line.remark else "")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from edgekd.bench.energy import NO_SENSOR
 from edgekd.bench.validity import INVALIDATING, POWER_OF_OTHERS
 from edgekd.errors import RecipeError
-from edgekd.formatting import exceeds, significant, stands_apart
+from edgekd.formatting import exceeds, places_for, significant, stands_apart
 from edgekd.nearest import among
 from edgekd.report.paired import Placed, difference
 from edgekd.report.schema import Check, Row
@@ -47,8 +47,9 @@ def drop_of(metric: Metric, folder: Path | None) -> Promise:
         found = difference(metric, Placed(teacher, folder), Placed(student, folder))
         if found is None:
             return None
-        low, high = found.interval
-        return round(metric.scale * low, 6), round(metric.scale * high, 6)
+        low, high = (metric.scale * end for end in found.interval)
+        digits = places_for(max(abs(low), abs(high)), 6)
+        return round(low, digits), round(high, digits)
 
     return Promise(metric.unit_of_differences, measure, interval)
 

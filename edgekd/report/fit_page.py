@@ -12,6 +12,7 @@ from edgekd.report.fit_record import CANDIDATES, WINNER_RECIPE, FitRecord, Searc
 from edgekd.report.html import page
 from edgekd.report.load import WINNER, readable
 from edgekd.report.verdict import NO_BUDGET, lines
+from edgekd.tasks.metric import Metric
 
 PAGE = "report.html"
 
@@ -46,8 +47,20 @@ def render_fit(fit: FitRecord) -> str:
         command=f"edgekd run {WINNER_RECIPE}",
         winner_page=f"{WINNER}/{PAGE}" if fit.report else "",
         fewest=FEWEST,
-        metric=fit.metric,
+        about_pictures=about_pictures(fit),
     )
+
+
+def about_pictures(fit: FitRecord) -> str:
+    """Return how the pictures are to be read."""
+    found = [
+        "Changes are from the teacher, on the validation samples, with 95 % intervals",
+        "Numbers are those of trials on the front; the star won, and dots were trained shorter",
+    ]
+    less = [each.title for each in (fit.metric, *fit.others) if each.better == "lower"]
+    found += [f"Less is better of {' and '.join(less)}"] if less else []
+    found += ["The dotted line is the budget's bound"] if fit.largest_drop is not None else []
+    return ". ".join(found) + "."
 
 
 def without_folders(recipe: str) -> str:
@@ -111,7 +124,7 @@ def facts(fit: FitRecord) -> list[tuple[str, str]]:
     if winner is not None and winner.figures is not None:
         kept = f", {percent(winner.share)} kept" if winner.share < 1 else ""
         found.append(("Winner", f"trial {winner.number}: {winner.arm}{kept}"))
-        chosen = metric.shown_change(*fit.change(winner.figures))
+        chosen = "; ".join(f"{change} of {title}" for title, change in fit.changes(winner.figures).items())
         found.append(("On validation", f"{chosen} to the teacher, {winner.figures.n} samples"))
     if (tested := summary.get("tested", 1)) > 1:
         found.append(("Winners on the test samples", f"{tested}, the last of them this one: the search was continued"))
@@ -150,9 +163,17 @@ def trial_columns(fit: FitRecord) -> list[Column]:
         *[_measured(name, found) for name, found in fit.measured.items()],
         Column(fit.metric.heading, lambda trial: fit.metric.shown(trial.figures.value if trial.figures else None)),
         Column("To the teacher", change),
+        *[_further(fit, each) for each in fit.others],
         Column("Seconds", lambda trial: significant(trial.seconds)),
         Column("Outcome", lambda trial: outcome(fit, trial), number=False),
     ]
+
+
+def _further(fit: FitRecord, metric: Metric) -> Column:
+    def change(trial: SearchCandidate) -> str:
+        return fit.changes(trial.figures).get(metric.title, ABSENT) if trial.figures else ABSENT
+
+    return Column(f"{metric.heading} to the teacher", change)
 
 
 def _measured(name: str, found: Mapping[int, float]) -> Column:

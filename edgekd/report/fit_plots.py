@@ -62,7 +62,7 @@ def candidates_by_cost(fit: FitRecord) -> Figure:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_locator(ticker.NullLocator())
     axes.set_xlabel(f"{fit.cost_name} in % of the teacher's, log scale")
-    axes.set_ylabel(f"change of {fit.metric.title} in {fit.metric.unit_of_differences}")
+    axes.set_ylabel(fit.metric.axis_of_changes)
     axes.grid(True)
     axes.margins(x=0.12, y=0.12)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)
@@ -126,7 +126,7 @@ def coordinate_columns(fit: FitRecord) -> dict[str, list[str | float]]:
         found["% kept"] = [100 * float(value) for value in found.pop("kept")]
     found["% of cost"] = [100 * cost for _, _, cost in fit.known]
     changes = [fit.metric.scale * fit.signed(each.drop) for _, each, _ in fit.known]
-    found[f"change in {fit.metric.unit_of_differences}"] = list(changes)
+    found[f"change in {fit.metric.unit_of_differences}" if fit.metric.unit else "change"] = list(changes)
     return found
 
 

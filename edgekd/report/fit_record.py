@@ -71,7 +71,7 @@ class FitRecord:
         levels: the number of lengths of training of each kind of student, in the order of the space.
         priced, trials: oldest first.
         left: why kinds of students were not followed any more.
-        other_drops: how much worse each further metric may be that is bounded, in its own scale.
+        others: the further metrics that are bounded.
         measured: what was measured of trials that could win, over the teacher's: ``latency`` or ``energy``, by number.
         summary: ``fit.json``, empty before the search has ended.
         recipe: of the winner, as YAML; empty where there is none.
@@ -90,7 +90,7 @@ class FitRecord:
     recipe: str = ""
     report: Report | None = None
     measured: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-    other_drops: Mapping[str, float] = field(default_factory=dict)
+    others: Sequence[Metric] = ()
 
     @property
     def winner(self) -> SearchCandidate | None:
@@ -101,24 +101,34 @@ class FitRecord:
     @property
     def largest_drop(self) -> float | None:
         """Return how much worse the metric may be, in its own scale; None where nothing bounds it."""
-        drop = self.budget.drops.get(self.metric.name)
-        return None if drop is None else drop / self.metric.scale
+        return self._most(self.metric) if self.metric.name in self.budget.drops else None
 
     def keeps_drops(self, figures: Figures) -> bool:
         """Tell whether each metric that is bounded is within its bound."""
         if self.largest_drop is not None and exceeds(figures.drop, self.largest_drop):
             return False
-        others = (name for name in self.other_drops if name in figures.others)
-        return not any(exceeds(figures.others[name][0], self.other_drops[name]) for name in others)
+        known = (each for each in self.others if each.name in figures.others)
+        return not any(exceeds(figures.others[each.name][0], self._most(each)) for each in known)
+
+    def _most(self, metric: Metric) -> float:
+        return self.budget.drops[metric.name] / metric.scale
 
     def signed(self, drop: float) -> float:
         """Return a drop as the change of the metric: above 0 for a worse network where lower values are better."""
-        return -drop if self.metric.better == "higher" else drop
+        return self.metric.change(drop)
 
     def change(self, figures: Figures) -> tuple[float, tuple[float, float]]:
         """Return the change of the metric from the teacher's, in its own scale, and its 95 % interval."""
-        change, reach = self.signed(figures.drop), REACH * figures.error
-        return change, (change - reach, change + reach)
+        return _with_interval(self.metric, figures.drop, figures.error)
+
+    def changes(self, figures: Figures) -> dict[str, str]:
+        """Return the change by each metric that is judged, the first one first, in words by its title.
+
+        Searches that are older than the figures of further metrics have none.
+        """
+        first = {self.metric.title: self.metric.shown_change(*self.change(figures))}
+        known = {each: figures.others[each.name] for each in self.others if each.name in figures.others}
+        return first | {each.title: each.shown_change(*_with_interval(each, *found)) for each, found in known.items()}
 
     @cached_property
     def known(self) -> list[tuple[SearchCandidate, Figures, float]]:
@@ -163,6 +173,11 @@ class FitRecord:
         return cost_ratio(figures, self.objective, self._is_timed)
 
 
+def _with_interval(metric: Metric, drop: float, error: float) -> tuple[float, tuple[float, float]]:
+    change, reach = metric.change(drop), REACH * error
+    return change, (change - reach, change + reach)
+
+
 def is_fit(folder: Path) -> bool:
     """Tell whether ``folder`` is of a search."""
     return folder.is_dir() and (folder / JOURNAL).is_file() and not (folder / NAME).is_file()
@@ -195,7 +210,7 @@ def read_fit(folder: Path) -> FitRecord:
         summary=read_object(summary, "the same 'edgekd fit' writes it again") if summary.is_file() else {},
         recipe=(folder / WINNER_RECIPE).read_text(encoding="utf-8") if (folder / WINNER_RECIPE).is_file() else "",
         report=load_report(winner) if (winner / NAME).is_file() else None,
-        other_drops={each.name: budget.drops[each.name] / each.scale for each in others if each.name in budget.drops},
+        others=[each for each in others if each.name in budget.drops],
         measured={name: found for name in MEASURED if (found := _measured(events, MEASURED[name]))},
     )
 

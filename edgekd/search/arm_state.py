@@ -253,12 +253,17 @@ class ArmState:
                 tried = self._short(other)
                 if tried is None:
                     return chosen, other
-                if tried.figures and (
-                    not found.figures or tried.figures.drop < found.figures.drop - tried.figures.error
-                ):
+                if tried.figures and (not found.figures or self._is_better(tried.figures, found.figures)):
                     best, found = other, tried
             chosen = best
         return chosen, None
+
+    def _is_better(self, figures: Figures, than: Figures) -> bool:
+        """Tell whether figures are better beyond their error, by what is bounded where a cost is made best."""
+        if not self.goal.is_cost:
+            return figures.drop < than.drop - figures.error
+        drop, error = self.goal.drop(figures)
+        return drop < self.goal.drop(than)[0] - error
 
     def _short(self, choices: Mapping[str, object]) -> TrialRecord | None:
         return next((trial for trial in self.trials if trial.level == 0 and trial.choices == choices), None)

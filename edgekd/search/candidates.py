@@ -169,7 +169,7 @@ def say_outcome(number: int, figures: Figures | None, metric: Metric, found: Jso
     if figures is None:
         logger.warning(f"trial {number} gave no network: {found.get('error')}")
         return
-    words = metric.shown_change(-figures.drop if metric.better == "higher" else figures.drop)
+    words = metric.shown_change(metric.change(figures.drop))
     logger.info(f"  {metric.precisely(figures.value)} on {figures.n} validation samples, {words} to the teacher")
 
 

@@ -20,7 +20,7 @@ LONGER, LEAST = 1.5, 8
 RECOVERY = 8
 # The teacher runs in each step of each trial.
 FUSED = {"fuse_teacher": True}
-# Kinds of outputs that are a few numbers for each sample.
+# Kinds of outputs that are a few numbers for each sample; those of points may be heat maps.
 OF_FEW_VALUES = ("classes", "labels", "values")
 # The share of the teacher's learning rate at which what is left of its weights recovers from a cut.
 GENTLER = 0.4
@@ -106,10 +106,11 @@ def _distillation(recipe: Recipe) -> dict[str, Any]:
 def _has_one_view(recipe: Recipe) -> bool:
     """Tell whether each sample is always seen alike, so that the teacher's outputs on it are computed once for all.
 
-    Those of masks and boxes would fill a disk.
+    Those of masks, boxes and heat maps would fill a disk.
     """
-    data = recipe.data
-    return not data.augment and data.source in SOURCES and recipe.kind.outputs in OF_FEW_VALUES
+    data, kind = recipe.data, recipe.kind
+    few = kind.outputs in OF_FEW_VALUES and kind.kind_of_names != "points"
+    return few and not data.augment and data.source in SOURCES
 
 
 def _recovery(recipe: Recipe) -> dict[str, Any]:

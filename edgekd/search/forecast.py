@@ -36,7 +36,7 @@ class Forecast:
     """The seconds of a search's parts.
 
     Attributes:
-        teacher: of the teacher's training.
+        teacher: of the training of all teachers.
         trainings: of a candidate's, by arm and level.
         test_error: the standard error of a drop on the test samples over that on the validation samples.
         slots: how many candidates are trained at a time.
@@ -63,19 +63,22 @@ class Forecast:
         cls, measured: JsonObject, points: Points, arms: Sequence[ArmSpace], goal: Goal, slots: int = 1
     ) -> "Forecast":
         """Make the forecast from what :func:`edgekd.search.step_times.step_times` gave."""
-        steps, own, alike = measured["steps"], points.space.base.teacher.train, points.alike()
+        steps, own, alike = measured["steps"], points.space.base.teacher, points.alike()
         # Searches that are older than them have the first arm's alone.
         students = measured.get("student_steps", {})
         trainings = {
             arm.name: tuple(
-                _epochs(points.recipe(arm.name, arm.high, level, {}))
+                _passes(points.recipe(arm.name, arm.high, level, {}))
                 * steps
                 * students.get(alike[arm.name], measured["student_step"])
                 for level in range(arm.levels)
             )
             for arm in arms
         }
-        teacher = own.epochs * steps * measured["teacher_step"] if own else 0.0
+        # Searches that are older than them have the first teacher's alone.
+        every = [measured["teacher_step"], *measured.get("other_teacher_steps", ())]
+        trained = [each.train.epochs if each.train else 0 for each in (own, *own.others)]
+        teacher = sum(epochs * steps * step for epochs, step in zip(trained, every, strict=False))
         validation, test = measured["validation"], measured["test"]
         networks = 1 + max(len(points.recipe(arm.name, arm.high, arm.top, {}).stages) for arm in arms)
         # Searches that are older than it have no batch size.
@@ -232,5 +235,5 @@ def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f}" if seconds >= 600 else f"{seconds / 60:.2g}"
 
 
-def _epochs(recipe: Recipe) -> int:
-    return sum(getattr(stage, "epochs", 0) for stage in recipe.stages)
+def _passes(recipe: Recipe) -> int:
+    return sum(stage.passes for stage in recipe.stages)

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from edgekd.formatting import exceeds, shortest
 from edgekd.records.candidate_figures import Figures
 from edgekd.report.candidate_cost import ENERGY, LATENCY, SIZE, cost_ratio, is_timed
 from edgekd.search.space import Space
+from edgekd.tasks.metric import Metric
 
 __all__ = ["ENERGY", "LATENCY", "SIZE", "Goal", "goal_of"]
 
-# Of a standard error: no sample may tell two networks apart.
+# Of a bound, in the place of a standard error of 0: no sample may tell two networks apart.
 TINY = 1e-9
 
 
@@ -24,6 +26,7 @@ class Goal:
         others: how much worse each further metric may be that is bounded, in its own scale.
         bounds: the budget's other bounds by name: latency_ratio, latency_ms, size_ratio, size_mb.
         scale, unit: of the metric's differences as people read them: 100 and points for shares.
+        metrics: the task's, the first one first.
     """
 
     objective: str
@@ -33,6 +36,7 @@ class Goal:
     unit: str = ""
     metric: str | None = None
     others: Mapping[str, float] = field(default_factory=dict)
+    metrics: Sequence[Metric] = ()
 
     def drop(self, figures: Figures) -> tuple[float, float]:
         """Return the drop of the bounded metric, and its standard error.
@@ -43,15 +47,37 @@ class Goal:
         drop, error = (figures.drop, figures.error) if self.metric is None else figures.others[self.metric]
         if self.allowed is None or not self.others:
             return drop, error
-        tightest = max(_excess(figures.others[name], allowed) for name, allowed in self.others.items())
-        if tightest <= _excess((drop, error), self.allowed):
+        further = {name: _excess(figures.others[name], allowed) for name, allowed in self.others.items()}
+        tightest = max(further, key=lambda name: further[name])
+        if further[tightest] <= _excess((drop, error), self.allowed):
             return drop, error
-        return self.allowed + tightest * max(error, TINY), error
+        if error:
+            return self.allowed + further[tightest] * error, error
+        # No sample tells the two networks apart by this metric: what the other one shows, by the two bounds.
+        (other, other_error), most = figures.others[tightest], self.others[tightest]
+        ratio = abs(self.allowed / most) if self.allowed and most else 1.0
+        return self.allowed + ratio * (other - most), ratio * other_error
 
     def shown(self, drop: float, error: float | None = None) -> str:
         """Format a drop of the metric as ``0.52 points (± 0.31)``."""
-        words = f"{self.scale * drop:.3g} {self.unit}".rstrip()
-        return words if error is None else f"{words} (± {self.scale * error:.2g})"
+        words = f"{shortest(self.scale * drop)} {self.unit}".rstrip()
+        return words if error is None else f"{words} (± {shortest(self.scale * error, 2)})"
+
+    def compared(self, drop: float, error: float) -> str:
+        """Say how much worse or better than the teacher a network is, by the metric that is bounded."""
+        of = next((f" of {each.title}" for each in self.metrics if self.metric in (None, each.name)), "")
+        return f"{'better' if drop < 0 else 'worse'} than the teacher by {self.shown(abs(drop), error)}{of}"
+
+    def exceeded(self, figures: Figures) -> str:
+        """Say by how much a network exceeds the bounds of metrics, where several are bounded; of all where by none."""
+        bounds = {self.metric or self.metrics[0].name: self.allowed, **self.others}
+        found = {}
+        for each in self.metrics:
+            if (most := bounds.get(each.name)) is not None:
+                drop, error = (figures.drop, figures.error) if each is self.metrics[0] else figures.others[each.name]
+                of = Goal(each.name, scale=each.scale, unit=each.unit_of_differences, metrics=[each])
+                found[f"{of.compared(drop, error)}, with {of.shown(most)} allowed"] = exceeds(drop, most)
+        return "; ".join([words for words, is_over in found.items() if is_over] or found)
 
     def is_near(self, figures: Figures) -> bool:
         """Tell whether the drop is about what is allowed, but for its error."""
@@ -88,7 +114,7 @@ class Goal:
 
 def _excess(drop: Sequence[float], allowed: float) -> float:
     """Return by how many standard errors a drop exceeds what is allowed; below 0 where it keeps to it."""
-    return (drop[0] - allowed) / max(drop[1], TINY)
+    return (drop[0] - allowed) / (drop[1] or TINY * max(abs(allowed), abs(drop[0])) or 1.0)
 
 
 def goal_of(space: Space) -> Goal:
@@ -100,4 +126,4 @@ def goal_of(space: Space) -> Goal:
     metric = next((each for each in metrics if each.name in allowed), metrics[0])
     most = allowed.pop(metric.name, None)
     name = None if metric is metrics[0] else metric.name
-    return Goal(space.objective, most, bounds, metric.scale, metric.unit_of_differences, name, allowed)
+    return Goal(space.objective, most, bounds, metric.scale, metric.unit_of_differences, name, allowed, metrics)

@@ -13,6 +13,7 @@ from edgekd.stages import Stage
 from edgekd.stages.distill.options import Distill
 from edgekd.stages.prune.options import Prune
 from edgekd.stages.quantize.options import Quantize
+from edgekd.stages.targets import compute_float16
 
 # Trainings whose longest is so many times the shortest have a length between the two.
 THREE_LEVELS = 4.0
@@ -122,11 +123,16 @@ def _gives_float(stage: Stage) -> bool:
 
 
 def _without_training(recipe: Recipe) -> Recipe:
-    return recipe.model_copy(update={"stages": tuple(map(_stage_without_training, recipe.stages))})
+    half = compute_float16(recipe.targets)
+    return recipe.model_copy(update={"stages": tuple(_stage_without_training(each, half) for each in recipe.stages)})
 
 
-def _stage_without_training(stage: Stage) -> Stage:
+def _stage_without_training(stage: Stage, computes_float16: bool) -> Stage:
     settings = UNTRAINED.get(stage.name, {"epochs": 0})
-    if isinstance(stage, Quantize) and set(stage.rungs) == {"half"}:
-        return stage
+    if isinstance(stage, Quantize):
+        if set(stage.rungs) == {"half"}:
+            return stage
+        if "half" in stage.rungs and computes_float16:
+            # It loses nothing to float32, so the ladder hardly ever goes on from it.
+            settings = {**settings, "rungs": ("half",)}
     return stage.model_copy(update=settings)

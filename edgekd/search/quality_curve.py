@@ -28,6 +28,8 @@ FAR = 0.02
 DRAWS, SEED = 1000, 0
 # Fewer monotone draws than this would be no distribution.
 LEAST_DRAWS = 50
+# Of the drops, in the place of a standard error of 0.
+TINY = 1e-9
 STEPS = 65
 # Of a normal distribution, so many standard deviations lie between these percentiles.
 SPREAD, PERCENTILES = 2.0, (15.87, 50.0, 84.13)
@@ -115,13 +117,16 @@ class QualityCurve:
 
         The larger a drop is, the more samples are predicted otherwise, and the larger is its error.
         """
+        # In whatever unit the metric is: no sample may tell two networks apart.
+        largest = max((abs(point.drop) for point in self.points), default=0.0)
+        least = TINY * (max(abs(self.allowed), largest) or 1.0)
         if not self.points:
-            return max(abs(self.allowed), 1e-9)
+            return max(abs(self.allowed), least)
         errors = np.array([point.error for point in self.points])
         far = np.array([point.drop - self.allowed for point in self.points]) / max(
-            abs(self.allowed), errors.min(), 1e-9
+            abs(self.allowed), errors.min(), least
         )
-        return max(float(np.average(errors, weights=1 / (1 + far**2))), 1e-9)
+        return max(float(np.average(errors, weights=1 / (1 + far**2))), least)
 
     @cached_property
     def drops(self) -> Floats:

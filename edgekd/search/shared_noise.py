@@ -56,7 +56,7 @@ def without_luck(drops: Sequence[float], errors: Sequence[float], common: float)
         return drops[0], errors[0]
     own, middle = (1 - common) * np.square(errors), float(np.mean(drops))
     true = max(0.0, float(np.var(drops, ddof=1) - own.mean()))
-    kept = true / max(true + own[0], 1e-18)
+    kept = true / (true + own[0] or 1.0)
     of_middle = (1 - kept) ** 2 * (true + own.mean()) / len(drops)
     error = np.sqrt(kept * own[0] + of_middle + common * errors[0] ** 2)
     return middle + kept * (drops[0] - middle), float(error)

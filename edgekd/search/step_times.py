@@ -1,7 +1,7 @@
 """The time of one training step of each kind, from which a search's forecast is made."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import torch
@@ -28,7 +28,7 @@ LR = 1e-12
 
 
 def step_times(recipe: Recipe, others: Mapping[str, Recipe]) -> JsonObject:
-    """Return the seconds of a step of the teacher, and of each student with the teacher; and the numbers of samples.
+    """Return the seconds of a step of each teacher, and of each student with all teachers; and the numbers of samples.
 
     Nothing is trained: the networks are thrown away.
 
@@ -37,17 +37,18 @@ def step_times(recipe: Recipe, others: Mapping[str, Recipe]) -> JsonObject:
     """
     recipe, _ = resolve_targets(recipe)
     planned = plan(recipe)
-    data, teacher = planned.data.labelled_only(), planned.starts.teachers[0].network()
+    data, teachers = planned.data.labelled_only(), [each.network() for each in planned.starts.teachers]
     firsts = {name: starts_of(other, data).first for name, other in others.items()}
     with threads_given_back():
         take_fitting_threads()
-        alone = _seconds(teacher, data, TaskLoss(data.task))
-        taught = _Taught(data.task, teacher)
+        alone, *others_alone = (_seconds(each, data, TaskLoss(data.task)) for each in teachers)
+        taught = _Taught(data.task, teachers)
         student = _seconds(planned.starts.first.network(), data, taught)
         further = {name: _seconds(start.network(), data, taught) for name, start in firsts.items()}
     return {
         "steps": -(-len(planned.data.train) // data.batch_size),
         "teacher_step": alone,
+        "other_teacher_steps": others_alone,
         "student_step": student,
         "student_steps": further,
         "batch": data.batch_size,
@@ -57,15 +58,16 @@ def step_times(recipe: Recipe, others: Mapping[str, Recipe]) -> JsonObject:
 
 
 class _Taught(TaskLoss):
-    """Return the loss against targets, after the teacher's outputs."""
+    """Return the loss against targets, after the teachers' outputs."""
 
-    def __init__(self, task: Task, teacher: nn.Module):
+    def __init__(self, task: Task, teachers: Sequence[nn.Module]):
         super().__init__(task)
-        self.teacher = teacher.eval()
+        self.teachers = [each.eval() for each in teachers]
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
-            call(self.teacher, batch.inputs)
+            for each in self.teachers:
+                call(each, batch.inputs)
         return super().terms(network, batch)
 
 

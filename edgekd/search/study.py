@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf
 
-from edgekd.formatting import exceeds
+from edgekd.formatting import exceeds, format_distinct, shortest
 from edgekd.records.candidate_figures import Figures
 from edgekd.search.arm_state import ArmState, TrialRecord, middle, rounded
 from edgekd.search.goal import Goal
@@ -30,6 +30,8 @@ CHEAPER = 0.9
 SAVING = 0.02
 # So many times the least cost may be the least when it is measured.
 AS_CHEAP = 1.1
+# Of a search in which all failed, so many errors are said.
+MOST_ERRORS = 3
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ class Study:
             return None
         figures, bounds = self._nearest[2], self.goal.bounds
         return "; ".join(
-            f"{name}: {bounds[name]:g} is asked for, and the nearest student is predicted at {value:.3g}"
+            f"{name}: {bounds[name]:.12g} is asked for, and the nearest student is predicted at "
+            f"{format_distinct([value, bounds[name]], shortest, 3)[0]}"
             for name, value in self.goal.bounded(figures).items()
             if value > bounds[name]
         )
@@ -156,9 +159,10 @@ class Study:
 
     def _keeps_costs(self, arm: ArmState) -> bool:
         if arm.reach is None:
-            over = f"even its cheapest student is predicted at {arm.least_excess:.3g} times a bound"
-            none = f"no student of it can be made: {arm.refused}" if arm.refused else "no cut of it can be made"
-            self.left[arm.name] = over if arm.priced else none
+            why = f"no student of it can be made: {arm.refused}" if arm.refused else "no cut of it can be made"
+            if arm.priced:
+                why = f"even its cheapest student is predicted at {shortest(arm.least_excess)} times a bound"
+            self.left[arm.name] = why
         return arm.reach is not None
 
     def _works(self, arm: ArmState) -> bool:
@@ -293,7 +297,7 @@ class Study:
         curve = arm.curve(arm.space.top)
         if any(arm.same_network(high, trial) for trial in done) and curve.assurance(high) < HOPELESS:
             drop, error = curve.at(high)
-            self.left[arm.name] = f"at its largest within the bounds it drops by {self.goal.shown(drop, error)}"
+            self.left[arm.name] = f"at its largest within the bounds it is {self.goal.compared(drop, error)}"
             return None
         return self._most_useful(arm, best)
 
@@ -316,7 +320,7 @@ class Study:
 
     def _finish(self, trained: Sequence[TrialRecord], reason: str) -> Finish:
         if not trained:
-            return Finish((), None, reason, "no candidate was trained to its end")
+            return Finish((), None, reason, self._why_none)
         if self.goal.allowed is None or not self.goal.is_cost:
             ranked = sorted(trained, key=self._cost_of if self.goal.is_cost else self._quality)
             return Finish(ranked[:1], self._assurance(ranked[0]), reason)
@@ -328,6 +332,13 @@ class Study:
         assurance = self._assurance(surest)
         unsure = f"{reason}; none keeps it with a probability of {ASSURED:.0%}, the surest with {assurance:.0%}"
         return Finish([surest], assurance, unsure, self._what_it_takes(surest) if assurance < HOPELESS else None)
+
+    @property
+    def _why_none(self) -> str:
+        errors = [*dict.fromkeys(trial.error for arm in self.arms for trial in arm.trials if trial.error)]
+        more = [f"and {len(errors) - MOST_ERRORS} other failures"] if len(errors) > MOST_ERRORS else []
+        why = f": {'; '.join([*errors[:MOST_ERRORS], *more])}" if errors else ""
+        return f"no candidate was trained to its end{why}"
 
     def _quality(self, trial: TrialRecord) -> tuple[bool, bool, float]:
         """Return the drop of what is made best, after whether a metric exceeds its bound, or may do so.
@@ -341,11 +352,11 @@ class Study:
 
     def _what_it_takes(self, trial: TrialRecord) -> str:
         arm = self._arm(trial)
-        drop, error = arm.drop(trial)
-        assert self.goal.allowed is not None
+        assert self.goal.allowed is not None and trial.figures is not None
+        if self.goal.others:
+            return f"the nearest student, {arm.name}, is {self.goal.exceeded(trial.figures)}"
         allowed = f"{self.goal.shown(self.goal.allowed)} allowed"
-        which = ", by the metric that exceeds its bound the most" if self.goal.others else ""
-        return f"the nearest student, {arm.name}, drops by {self.goal.shown(drop, error)}, with {allowed}{which}"
+        return f"the nearest student, {arm.name}, is {self.goal.compared(*arm.drop(trial))}, with {allowed}"
 
     def _is_assured(self, trial: TrialRecord) -> bool:
         return self._assurance(trial) >= ASSURED

@@ -90,6 +90,11 @@ class Stage(Train):
         """Return how the network is trained, or None where it is not."""
         return self
 
+    @property
+    def passes(self) -> int:
+        """Return how often its training goes through the training samples."""
+        return self.epochs
+
     def settings(self) -> JsonObject:
         """Return the options that the stage's content key depends on, as JSON."""
         known, fields = self.model_dump(mode="json"), type(self).model_fields

@@ -145,6 +145,15 @@ class Metric:
         reach = f" ({_signed(interval[0])} to {_signed(interval[1])})" if interval else ""
         return f"{_signed(change)} {self.unit}".rstrip() + reach
 
+    @property
+    def axis_of_changes(self) -> str:
+        """Return the words for its changes, with their unit."""
+        return f"change of {self.title}" + (f" in {self.unit_of_differences}" if self.unit else "")
+
+    def change(self, drop: float) -> float:
+        """Return how much higher the value is by which it is ``drop`` worse: below 0 where more is better."""
+        return -drop if self.better == "higher" else drop
+
     def column(self) -> Column:
         """Return the column of a table of rows that holds the metric with its interval."""
         return Column(self.heading, lambda row: self.shown(row.get(self.name), row.get(self.interval_key)))
@@ -159,7 +168,9 @@ class Metric:
 
     def keeps(self, value: float, limit: float) -> bool:
         """Return whether ``value`` is as good as ``limit``, but for rounding: 0.1 − 0.01 is a hair above 0.09."""
-        return round(self.drop(limit, value), 9) <= 0
+        # In whatever unit the metric is; near 0, of what the subtraction of a limit leaves.
+        rounding = max(1e-15, min(5e-10, 1e-9 * max(abs(value), abs(limit))))
+        return self.drop(limit, value) <= rounding
 
     def precisely(self, value: float) -> str:
         """Format a value as ``97.24%``, or ``4.123 mm``, where close values are compared."""

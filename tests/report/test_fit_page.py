@@ -8,6 +8,7 @@ import pytest
 from edgekd.errors import EdgekdError
 from edgekd.options import Budget
 from edgekd.report.fit_page import (
+    about_pictures,
     facts,
     fit_headline,
     fit_verdict,
@@ -102,7 +103,7 @@ def test_a_higher_error_is_a_change_above_zero_and_without_times_size_is_the_cos
     assert dict(facts(fit))["On validation"].startswith("+0.008")
     assert dict(facts(fit))["Corrected for having been chosen"].startswith("+0.009")
     assert "+0.008" in front_alt(fit) or fit.winner not in fit.front
-    assert min(map(float, coordinate_columns(fit)["change in "])) > 0
+    assert min(map(float, coordinate_columns(fit)["change"])) > 0
     assert fit.cost_name == "size"
     again = dict(facts(replace(fit, summary={**fit.summary, "tested": 2})))
     assert again["Winners on the test samples"].startswith("2,")
@@ -115,6 +116,34 @@ def test_a_higher_error_is_a_change_above_zero_and_without_times_size_is_the_cos
     # A smaller share costs no more than a larger one.
     assert own[0.3] > own[0.5]
     assert fit.cost(SearchCandidate(next(iter(ARMS)), 0.3)) == pytest.approx(own[0.5])
+
+
+def test_each_metric_that_is_bounded_has_its_changes_and_the_page_says_of_which_less_is_better(tmp_path: Path) -> None:
+    folder = write_search(tmp_path / "regression")
+    journal = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()[:-1]]
+    for event in journal:
+        if "figures" in event:
+            event["figures"]["others"] = {"rmse": [0.5, 0.1], "r2": [0.04, 0.01]}
+    (folder / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in journal))
+    for name in ("winner.yaml", "forecast.yaml"):
+        text = "name: invented\ntask: regression\nbudget: {drop: {rmse: 1, r2: 0.05}}\nstages: []\n"
+        (folder / name).write_text(text)
+    fit = read_fit(folder)
+    assert fit.winner is not None and fit.winner.figures is not None
+    assert fit.changes(fit.winner.figures) == {
+        "mean absolute error": "+0.00800 (+0.000160 to +0.0158)",
+        "root mean squared error": "+0.500 (+0.304 to +0.696)",
+        "coefficient of determination": "−0.0400 (−0.0596 to −0.0204)",
+    }
+    headings = {column.heading: column for column in trial_columns(fit)}
+    assert headings["Coefficient of determination to the teacher"].cell(fit.winner).startswith("−0.0400 ")
+    assert "−0.0400 (−0.0596 to −0.0204) of coefficient of determination to" in dict(facts(fit))["On validation"]
+    page = about_pictures(fit)
+    assert "Less is better of mean absolute error and root mean squared error." in page
+    # None is drawn where the metric of the picture has no bound.
+    assert "dotted line" not in page and "dotted line" in about_pictures(replace(fit, budget=Budget(drop={"mae": 1})))
+    assert all(map(fit.keeps_drops, (fit.winner.figures,)))
+    assert not fit.keeps_drops(replace(fit.winner.figures, others={"r2": [0.06, 0.01]}))
 
 
 def test_a_damaged_recipe_of_the_winner_is_said(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Pages, budget and comparison of a task whose samples are not right or wrong."""
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from edgekd.errors import DataError, EdgekdError
+from edgekd.report import budget
 from edgekd.report.budget import check
 from edgekd.report.comparison import pairs, summary
 from edgekd.report.comparison_page import render_comparison, render_comparison_markdown
@@ -65,6 +67,18 @@ def test_a_rise_of_what_is_better_low_is_a_drop():
     [found] = check({"mae_drop": 0.4}, student, teacher, [MAE])
     assert (found.value, found.unit, found.met) == (0.5, "mm", False)
     assert check({"mae_drop": 0.0}, teacher, student, [MAE])[0].value == -0.5
+
+
+@pytest.mark.parametrize(
+    ("interval", "kept"),
+    [((-0.123456789, 0.6), (-0.123457, 0.6)), ((1.2345e-8, 4.5678e-7), (1.2e-8, 4.57e-7))],
+)
+def test_an_interval_has_three_digits_at_least_in_whatever_unit_the_metric_is(monkeypatch, interval, kept):
+    """The paired comparison is a double: of errors in micrometres, in metres, and of larger ones."""
+    monkeypatch.setattr(budget, "difference", lambda *_: SimpleNamespace(interval=interval))
+    teacher, student = (Row(model="m", runtime="r", precision="p", mae=value) for value in (2.0, 2.5))
+    [found] = check({"mae_drop": 0.4}, student, teacher, [MAE])
+    assert found.ci95 == pytest.approx(kept, rel=1e-9)
 
 
 def test_steps_have_an_interval_where_the_files_are(document, tmp_path):

@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 
 from edgekd.cli.fit import fit as command
-from edgekd.cli.fit import on_validation, verdict
+from edgekd.cli.fit import missed_bound, on_validation, verdict
 from edgekd.cli.sweep import sweep as sweep_command
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.recipe import load_recipe
 from edgekd.records.candidate_figures import Figures
 from edgekd.report.fit_page import facts, fit_headline
 from edgekd.report.fit_record import read_fit
+from edgekd.report.schema import Check
+from edgekd.report.verdict import line
 from edgekd.search import fit as driver
 from edgekd.search import measured_times, time_spent
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
@@ -30,7 +32,7 @@ from edgekd.search.goal import Goal, goal_of
 from edgekd.search.jobs import Jobs, run_timed
 from edgekd.search.launch import KILLED
 from edgekd.search.opening import open_space
-from edgekd.search.points import Points, arm_space
+from edgekd.search.points import Points, _without_training, arm_space
 from edgekd.search.space import Space
 from edgekd.search.study import Finish, Price, TrainCandidate
 from edgekd.search.study_log import RUNNING, START, STEPS, StudyLog
@@ -631,6 +633,32 @@ def test_a_forecast_is_the_sum_of_its_parts(open_recipe: Callable[..., Space], t
     assert found[1]["resnet8"] == pytest.approx((3.0, 4.0, 6.5))
 
 
+def test_a_forecast_counts_each_teacher_and_each_pass(open_recipe: Callable[..., Space]) -> None:
+    space = open_recipe(
+        "budget.accuracy_drop=1.0", "teacher.others=[{model: resnet8, train: {epochs: 3}}]", "distill.generations=2",
+        "prune.steps=3", "prune.step_epochs=2", "prune.depth=0.9", "prune.sparse=0.001",
+    )  # fmt: skip
+    measured = {"steps": 10, "teacher_step": 0.1, "student_step": 0.2, "validation": 400, "test": 400}
+    points, spaces = Points(space), [arm_space(arm) for arm in space.arms]
+    found = Forecast.of({**measured, "other_teacher_steps": [0.3]}, points, spaces, goal_of(space))
+    assert found.teacher == pytest.approx(10 * (1 * 0.1 + 3 * 0.3))
+    # Eight epochs in each of two generations; five of sparse training, two after the blocks and after each of two cuts,
+    # and five of recovery.
+    assert found.trainings["resnet8"][-1] == pytest.approx(10 * 0.2 * (2 * 8 + 5 + 3 * 2 + 5))
+    assert Forecast.of(measured, points, spaces, goal_of(space)).teacher == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("device", "rungs"), [("{device: orin, runtime: tensorrt}", "half"), ("{device: cpu}", "ptq")])
+def test_costs_are_asked_for_in_the_precision_that_the_ladder_begins_with(
+    tmp_path: Path, device: str, rungs: str
+) -> None:
+    """TensorRT computes in float16, by which nothing is lost: the ladder ends there, with a file twice as large."""
+    path = tmp_path / "r.yaml"
+    path.write_text(f"{BEFORE}targets: [{device}]\n")
+    recipe = load_recipe(path, ["distill.epochs=1", "prune.macs=0.5"])
+    assert _without_training(recipe).stages[-1].rungs == (rungs,)  # type: ignore[attr-defined]
+
+
 def test_the_winner_s_run_grows_with_its_networks_and_its_test_samples(
     open_recipe: Callable[..., Space], tmp_path: Path
 ) -> None:
@@ -830,6 +858,26 @@ def test_where_quality_is_made_best_the_winner_s_drop_is_freed_of_luck(
         found["drop"] + own / (true + own) * (np.mean(list(last.values())) - found["drop"])
     )
     assert "by all candidates that it was chosen from" in on_validation(found)
+
+
+def test_the_winner_s_change_has_the_sign_and_the_unit_of_its_metric() -> None:
+    error = {"metric": "mae", "drop": 3.2, "error": 0.512, "n": 35, "assurance": 0.93}
+    assert on_validation(error) == (
+        "35 validation samples: mean absolute error +3.20 (± 0.51) to the teacher, which keeps the budget with a "
+        "probability of 93%"
+    )
+    share = {"metric": "box_map", "drop": 0.012, "error": 0.004, "n": 100, "corrected_drop": -0.01}
+    assert on_validation({**share, "corrected_error": 0.003}) == (
+        "100 validation samples: box mAP −1.2 points (± 0.4) to the teacher; +1.0 points (± 0.3) by the curve through "
+        "all of its kind"
+    )
+
+
+def test_a_bound_on_what_was_not_measured_is_missed_for_its_reason() -> None:
+    check = Check(name="latency_ms", bound=2.0, value=None, unit="ms", met=False, note="others took a core")
+    assert missed_bound(line(check)) == "latency not measured, at most 2 ms (others took a core)"
+    check = Check(name="mae_drop", bound=1500.0, value=31200.0, unit="", met=False)
+    assert missed_bound(line(check)) == "mae drop 31200, at most 1500, 29700 too much"
 
 
 def test_what_was_not_tried_in_the_time_is_not_called_out_of_reach(

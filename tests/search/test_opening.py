@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgekd.agent import system
@@ -91,13 +92,22 @@ def test_what_is_left_out_is_the_teacher_cut_and_its_smaller_relatives(write: Wr
 
 @pytest.mark.parametrize(
     ("data", "views"),
-    [("source: digits", 1), ("source: digits, augment: [flip]", None), ("source: 'data.py:make'", None)],
+    [
+        ("source: digits", 1),
+        ("source: digits, augment: [flip]", None),
+        ("source: 'data.py:make'", None),
+        ("source: npz, path: data.npz", 1),
+        # Heat maps may be larger than the images.
+        ("source: npz, path: data.npz}\ntask: keypoints\nbudget: {drop: {nme: 1}", None),
+    ],
 )
 def test_outputs_of_a_teacher_that_sees_each_sample_alike_are_computed_once_for_all_trials(
     write: Write, data: str, views: int | None
 ) -> None:
     Path("data.py").write_text("def make(): ...\n")
-    space = open_space(write(HEAD.replace("source: digits", data)))
+    np.savez("data.npz", **{f"{part}_{each}": np.zeros(1) for part in ("train", "test") for each in "xy"})
+    head = HEAD.replace("budget: {accuracy_drop: 1.0}\n", "") if "budget" in data else HEAD
+    space = open_space(write(head.replace("source: digits", data)))
     stages = [stage for arm in space.arms for stage in space.recipe({ARM: arm.name}).stages]
     assert {stage.views for stage in stages if isinstance(stage, Distill)} == {views}
 

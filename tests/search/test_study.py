@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +7,10 @@ import pytest
 from edgekd.records.candidate_figures import Figures
 from edgekd.search.arm_state import ArmSpace, ArmState, TimeFactors, TrialRecord, time_factors
 from edgekd.search.goal import LATENCY, SIZE, Goal
+from edgekd.search.shared_noise import with_shared_noise
 from edgekd.search.study import Finish, Price, Study, TrainCandidate
+from edgekd.tasks.classification import Classification
+from edgekd.tasks.regression import Regression
 from tests.search.simulated import ALLOWED, EPOCHS, Simulation
 
 
@@ -205,6 +209,10 @@ def test_of_several_metrics_that_are_bounded_the_tightest_decides() -> None:
     assert goal.drop(replace(one, others={"mdice": [0.007, 0.004]})) == (0.004, 0.002)
     assert Goal(SIZE, 0.02, metric="mdice").drop(one) == (0.012, 0.004)
     assert Goal(SIZE, 0.01).drop(one) == (0.004, 0.002)
+    # Where no sample tells the two networks apart by mIoU: half of what Dice shows, as its bound is half of Dice's.
+    same = replace(one, drop=0.0, error=0.0)
+    assert goal.drop(same) == (pytest.approx(0.01 - 0.008 / 2), 0.002)
+    assert goal.drop(replace(same, others={"mdice": [0.04, 0.004]})) == (pytest.approx(0.01 + 0.02 / 2), 0.002)
     # Of two of one size that has won which keeps both bounds, whatever is made best.
     missed = replace(one, drop=0.001, others={"mdice": [0.04, 0.004]})
     space = ArmSpace("only")
@@ -357,3 +365,75 @@ def test_a_metric_is_made_best_among_those_that_keep_another_s_bound_by_more_tha
     alone = [replace(arm, goal=Goal("miou", 0.02)) for arm in arms]
     finish = Study(Goal("miou", 0.02), alone).next()
     assert isinstance(finish, Finish) and [trial.arm for trial in finish.best] == ["close"]
+
+
+def test_values_are_chosen_by_the_metric_that_is_bounded() -> None:
+    """The other value gains 4 points of mDice, which is bounded, for 0.2 points of mIoU."""
+    goal = Goal(SIZE, 0.02, metric="mdice")
+    space = ArmSpace("only", levels=2, open=(("t", (4, 1)),))
+    one = replace(figures(1.0, 0.01), others={"mdice": [0.05, 0.004]})
+    other = replace(figures(1.0, 0.012), others={"mdice": [0.01, 0.004]})
+    trials = [TrialRecord(1, "only", 1.0, 0, one), TrialRecord(2, "only", 1.0, 0, other, choices={"t": 1})]
+    assert ArmState(space, goal, {1.0: one}, trials).chosen == {"t": 1}
+    best = Goal("miou", 0.02, metric="mdice")
+    assert ArmState(space, best, {1.0: one}, trials).chosen == {}
+
+
+def decided(unit: float) -> tuple[list[float], float]:
+    """Return how sure four trained networks are, and which share is tried next, where ``unit`` is that of errors."""
+    goal = Goal(SIZE, unit * ALLOWED, others={"rmse": unit * 2 * ALLOWED})
+    drops = {0.2: (0.05, 0.04), 0.5: (0.004, 0.03), 0.7: (0.0, 0.0), 0.9: (-0.002, 0.001)}
+    prices: dict[float, Figures | None] = {share: figures(share) for share in (0.1, 0.9)}
+    trials = []
+    for number, (share, (drop, other)) in enumerate(drops.items(), start=1):
+        # No sample tells the third one and the teacher apart.
+        error = 0.0 if drop == 0 else unit * 0.002
+        own = replace(figures(share, unit * drop), error=error, others={"rmse": [unit * other, 1.5 * error]})
+        trials.append(TrialRecord(number, "only", share, 0, own))
+    [arm] = with_shared_noise([ArmState(ArmSpace("only", 0.1, 0.9), goal, prices, trials)])
+    action = Study(goal, [arm]).next()
+    assert isinstance(action, Price)
+    return [arm.assurance(trial) for trial in trials], action.share
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e6])
+def test_decisions_do_not_depend_on_the_metric_s_unit(unit: float) -> None:
+    """An error may be in metres or in nanometres."""
+    known, share = decided(1.0)
+    assert known[0] < 0.01 and known[1] < 0.2 and known[2] > 0.9 and known[3] > 0.9 and 0.5 < share < 0.7
+    found = decided(unit)
+    assert found[0] == pytest.approx(known, abs=1e-6) and found[1] == share
+
+
+def test_what_it_takes_is_said_by_the_metric_without_exponents() -> None:
+    """Of prices 1,500 may be lost, of R² 0.05: a rise of an error by 31,200 is no drop."""
+    mae, _, r2 = Regression.metrics
+    done = TrialRecord(1, "only", 1.0, 0, replace(figures(0.5, 31_200.0), error=412.0, others={"r2": [0.2, 0.01]}))
+    said = []
+    for goal in (Goal(SIZE, 1500.0, metrics=[mae, r2]), Goal(SIZE, 1500.0, others={"r2": 0.05}, metrics=[mae, r2])):
+        finish = Study(goal, [ArmState(ArmSpace("only"), goal, {1.0: figures(0.5)}, [done])]).next()
+        assert isinstance(finish, Finish) and finish.unreachable
+        said.append(finish.unreachable)
+    assert re.fullmatch(
+        r"the nearest student, only, is worse than the teacher by \d{5} \(± \d+\) of mean absolute error, with 1500 "
+        "allowed",
+        said[0],
+    )
+    assert said[1] == (
+        "the nearest student, only, is worse than the teacher by 31200 (± 410) of mean absolute error, with 1500 "
+        "allowed; worse than the teacher by 0.2 (± 0.01) of coefficient of determination, with 0.05 allowed"
+    )
+    points = Goal(SIZE, 0.01, scale=100, unit="points", metrics=Classification.metrics)
+    assert points.compared(0.0234, 0.00312) == "worse than the teacher by 2.34 points (± 0.31) of accuracy"
+    assert points.compared(-0.005, 0.002) == "better than the teacher by 0.5 points (± 0.2) of accuracy"
+
+
+def test_why_every_training_failed_is_said() -> None:
+    goal = Goal(SIZE, ALLOWED)
+    arms = [
+        ArmState(ArmSpace(name), goal, {1.0: figures(0.5)}, [TrialRecord(number, name, 1.0, 0, error=error)])
+        for number, (name, error) in enumerate({"a": "the loss became nan", "b": "out of memory"}.items(), start=1)
+    ]
+    finish = Study(goal, arms).next()
+    assert isinstance(finish, Finish) and not finish.best
+    assert finish.unreachable == "no candidate was trained to its end: the loss became nan; out of memory"

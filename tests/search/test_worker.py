@@ -189,9 +189,15 @@ def test_the_steps_of_an_epoch_are_those_of_a_training(job: dict[str, Any]) -> N
 def test_a_step_of_each_network_is_timed(job: dict[str, Any], tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text(SMALL.replace("{model: small_cnn}", "{model: small_cnn, args: {width: 4}}"))
+    taught = Path(job["recipe"])
+    further = "others: [{model: small_cnn, args: {width: 8}, train: {epochs: 3}}]"
+    taught.write_text(SMALL.replace("train: {epochs: 1}}", f"train: {{epochs: 1}}, {further}}}"))
     found = worker.carry_out({"job": "step", "recipe": job["recipe"], "others": {"narrow": str(other)}})["result"]
     assert found["student_steps"].keys() == {"narrow"}
-    assert all(each > 0 for each in (found["teacher_step"], found["student_step"], *found["student_steps"].values()))
+    # Of each teacher too, whose trainings a forecast adds up.
+    steps = (found["teacher_step"], found["student_step"], *found["student_steps"].values())
+    assert len(found["other_teacher_steps"]) == 1
+    assert all(each > 0 for each in (*steps, *found["other_teacher_steps"]))
 
 
 def test_a_step_is_timed_without_the_validation_after_it(job: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,26 @@ def test_how_people_read_it():
     assert (length.scale, length.unit_of_differences, length.drop(2, 1.5)) == (1, "mm", -0.5)
 
 
+def test_a_limit_is_kept_but_for_rounding_in_whatever_unit_the_metric_is():
+    share = Metric("accuracy", "accuracy", "%", "higher", "mcnemar", Correct, lambda: Correct)
+    length = Metric("mae", "mean absolute error", "m", "lower", "bootstrap", Correct, lambda: Correct)
+    assert share.keeps(0.09, 0.1 - 0.01) and share.keeps(0.8, share.limit(0.9, 10)) and not share.keeps(0.0899, 0.09)
+    # What is left of 0.5 less 50 points is no 0.
+    assert share.keeps(0.0, share.limit(0.5, 50)) and length.keeps(0.3, length.limit(0.1, 0.2))
+    # Nanometres.
+    assert length.keeps(2e-9, 2e-9) and not length.keeps(2.1e-9, 2e-9) and length.keeps(1.9e-9, 2e-9)
+
+
+def test_changes_have_their_sign_and_their_unit():
+    share = Metric("accuracy", "accuracy", "%", "higher", "mcnemar", Correct, lambda: Correct)
+    error = Metric("mae", "mean absolute error", "", "lower", "bootstrap", Correct, lambda: Correct)
+    assert (share.change(0.02), error.change(0.02)) == (-0.02, 0.02)
+    assert (share.axis_of_changes, error.axis_of_changes) == (
+        "change of accuracy in points",
+        "change of mean absolute error",
+    )
+
+
 def test_right_and_wrong_are_compared_without_numpy():
     """The gate of most runs compares nothing else, and starts in the time that NumPy takes to be imported."""
     program = (

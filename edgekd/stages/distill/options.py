@@ -58,6 +58,11 @@ class Distill(Stage, Loss):
         default=1, ge=1, description="train so often from the same weights, each time with the last result as teacher"
     )
 
+    @property
+    def passes(self) -> int:
+        """Return how often its training goes through the training samples, all generations together."""
+        return self.epochs * self.generations
+
     @model_validator(mode="after")
     def schedules_stay_in_range(self) -> Self:
         softened, hard = self.temperature_schedule, self.hard_weight_schedule

@@ -139,6 +139,12 @@ class Prune(Stage):
         return self if "epochs" in self.model_fields_set else self.model_copy(update={"epochs": epochs})
 
     @property
+    def passes(self) -> int:
+        """Return how often its trainings go through the training samples, those between cuts included."""
+        between = (self.steps or 1) - 1 + (self.depth is not None) if self.goal else 0
+        return self.epochs + between * self.step_epochs + (self.sparse_epochs if self.sparse else 0)
+
+    @property
     def learns_from_teacher(self) -> bool:
         """Return whether the teacher's logits are learned from."""
         return self.teacher
