@@ -234,8 +234,8 @@ def _order(
 def _unreachable(network: nn.Module, target: float, least: float, blocks: int) -> ModelError:
     if not blocks:
         return ModelError(
-            f"dropping blocks cannot reach {target:.0%} of the cost: {type(network).__name__} has no residual block that "
-            "it can spare; leave depth out, and cut channels (macs, params, size or latency)"
+            f"dropping blocks cannot reach {target:.0%} of the cost: {type(network).__name__} has no residual block "
+            "that it can spare; leave depth out, and cut channels (macs, params, size or latency)"
         )
     return ModelError(
         f"dropping blocks cannot reach {target:.0%} of the cost: without {blocks} residual blocks, all that "
