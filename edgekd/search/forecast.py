@@ -161,9 +161,11 @@ class Forecast:
         """Say that the time is too short for a candidate, which needs ``needed`` of it, and how much is enough."""
         step = 10 if needed > 360 else 100
         hours = ceil(SPARE * needed / 3600 * step) / step
+        # Costs that took longer to find than was forecast are in ``needed`` alone.
+        usual, most = (max(needed, seconds) for seconds in self.seconds)
         return (
             f"nothing was trained: the first candidate needs about {_minutes(needed)} min, {_minutes(limit)} were "
-            f"given; start again with --hours {hours:g}. The whole search takes {_span(*self.seconds)}"
+            f"given; start again with --hours {hours:g}. The whole search takes {_span(usual, most)}"
         )
 
     def sentence(self, limit: float | None) -> str:

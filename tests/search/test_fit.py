@@ -304,6 +304,13 @@ def test_time_in_which_no_candidate_can_be_trained_is_refused_before_any_trainin
         command(tmp_path / "recipe.yaml", tmp_path / "other", hours=0.005, set_=["budget.accuracy_drop=1.0"])
 
 
+def test_a_whole_search_is_not_said_to_take_less_than_its_first_candidate() -> None:
+    """By the forecast it takes less, but the costs took longer to find."""
+    said = Forecast(0.0, {"resnet8": (1.0, 2.0)}, 1.0).nothing_trained(2700.0, 2820.0)
+    assert "the first candidate needs about 47 min, 45 were given; start again with --hours 1." in said
+    assert said.endswith("The whole search takes about 47 min, up to about 47 min")
+
+
 def test_what_is_started_together_each_fits_in_the_time_that_is_left(
     open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
