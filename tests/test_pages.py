@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
@@ -112,6 +113,12 @@ def test_figures_on_several_labels_are_the_recorded_ones(pages):
     teacher, *_, last = pages.recorded("multilabel")["rows"]
     shown = f"of {100 * last['map']:.1f} %, the teacher {100 * teacher['map']:.1f} %"
     assert f"{shown}, and is {1 / last['latency_vs_teacher']['ratio']:.2f}× faster" in said("tasks")
+
+
+def test_figures_on_what_boxes_are_learned_from_are_the_recorded_ones(pages):
+    ways = {way: f"{100 * mean(maps):.1f} %" for way, maps in pages.recorded("distill_boxes")["students"].items()}
+    taught = f"{ways['distributions (ld)']} with `ld` and {ways['overlap (kd)']} with `kd`"
+    assert f"{ways['labels']} from labels alone, {taught}" in said("detection")
 
 
 def test_figures_on_threads_are_the_recorded_ones(pages):
