@@ -74,7 +74,10 @@ class ArtifactCache:
             if not found or not is_good(found):
                 if lies_there(place) and not found:
                     logger.warning(f"{damaged_file(place)} is not as it was written; {name} is run again")
-                with new_folder(place, is_entry, lambda other: not found and damaged_file(other) is None) as folder:
+                # What a power cut empties is found by its sum.
+                with new_folder(
+                    place, is_entry, lambda other: not found and damaged_file(other) is None, flushes=False
+                ) as folder:
                     fill(folder)
                     write_sums(folder)
                 self._remove_workplace(name, key)

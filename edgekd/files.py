@@ -100,16 +100,21 @@ def write_json(path: Path, content: Any) -> None:
 
 @contextmanager
 def new_folder(
-    path: Path, is_ours: Callable[[Path], bool], stays: Callable[[Path], bool] = lambda folder: False
+    path: Path,
+    is_ours: Callable[[Path], bool],
+    stays: Callable[[Path], bool] = lambda folder: False,
+    flushes: bool = True,
 ) -> Iterator[Path]:
     """Make a folder to fill, renamed to ``path`` if the block succeeds and removed if it fails.
 
-    A kill leaves the new folder or the old one at ``path``. Where two cannot be exchanged, it may leave none; then the
-    next process that writes next to ``path`` puts the old one back.
+    A kill or a power cut leaves the new folder or the old one at ``path``. Where two cannot be exchanged, it may leave
+    none; then the next process that writes next to ``path`` puts the old one back.
 
     Args:
         is_ours: tells whether a folder that is at ``path`` by then may be replaced; anything else is moved aside.
         stays: tells whether it is kept and the new one removed, because another process was faster.
+        flushes: False leaves files in the new folder to the disk's own time, where a reader finds out that a power cut
+            emptied them.
     """
     make_folder(path.parent)
     with _scratch(path.parent, path) as aside:
@@ -121,7 +126,29 @@ def new_folder(
             if lies_there(path) and stays(path):
                 return
             folder.chmod(0o755)
+            if flushes:
+                flush_folder(folder)
             put_in_place(folder, path, is_ours, aside)
+
+
+def flush_folder(folder: Path) -> None:
+    """Write a folder through to the disk, which else may have the names of its files before their contents."""
+    for place, _, files in os.walk(folder, topdown=False):
+        for each in (*(Path(place, name) for name in files), Path(place)):
+            if is_file(each) or is_folder(each):
+                _flush(each)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some file systems flush no folders.
+        if error.errno != errno.EINVAL or is_file(path):
+            raise
+    finally:
+        os.close(handle)
 
 
 def put_in_place(folder: Path, path: Path, is_ours: Callable[[Path], bool], scratch_folder: Path) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edgekd.data import DataSet
+    from tests.power_cut import Disk
 
 
 # Imports make hundreds of thousands of objects and no garbage.
@@ -168,6 +169,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
     yield disk
     subprocess.run(["umount", disk], check=True)
+
+
+@pytest.fixture
+def disk_to_cut(tmp_path: Path) -> Iterator["Disk"]:
+    """A file system that forgets what was not flushed to it."""
+    from tests.power_cut import mounted
+
+    with mounted(tmp_path) as disk:
+        yield disk
 
 
 @pytest.fixture

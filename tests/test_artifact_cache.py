@@ -244,3 +244,11 @@ def test_an_entry_of_an_earlier_version(store, entry):
     sums = entry / SUMS
     sums.write_text("".join(sums.read_text().splitlines(True)[1:]))
     assert store.keep(NAME, KEY, never) == entry
+
+
+def test_an_entry_that_a_power_cut_emptied_is_made_again(disk_to_cut):
+    store = ArtifactCache(disk_to_cut.folder / "stages")
+    store.keep(NAME, KEY, fill)
+    disk_to_cut.cut()
+    assert store.find(NAME, KEY) is None
+    assert (store.keep(NAME, KEY, fill) / "weights").read_text() == "weights"

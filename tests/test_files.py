@@ -240,6 +240,18 @@ def test_a_kill_while_a_folder_is_replaced_loses_neither(tmp_path, system, left,
     assert names(tmp_path) == ["next", "stage"]
 
 
+def test_after_a_power_cut_a_new_folder_is_whole(disk_to_cut):
+    target, content = disk_to_cut.folder / "stage", {"a": b"x" * 5000, "b/c": b"y" * 5000}
+    for _ in range(2):  # a new one, and one in the place of another
+        with new_folder(target, lambda folder: True) as folder:
+            (folder / "b").mkdir()
+            for name, each in content.items():
+                (folder / name).write_bytes(each)
+        disk_to_cut.cut()
+        assert {name: (target / name).read_bytes() for name in content} == content
+        content = {name: each[::-1] + b"z" for name, each in content.items()}
+
+
 def exchanges(folder):
     for name in ("one", "other"):
         (folder / name).mkdir()

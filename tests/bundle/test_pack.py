@@ -19,6 +19,7 @@ from edgekd.bundle.verify import verify
 from edgekd.errors import BundleError
 from edgekd.preprocess import Preprocess
 from edgekd.tasks.classification import Classification
+from tests.power_cut import Disk
 
 TRITON_CLIENT = "tritonclient==2.73.0"
 
@@ -64,6 +65,12 @@ def test_packing_again_replaces_a_bundle_and_nothing_else(parts: dict[str, Any],
             pack(tmp_path / "home", **parts)
     assert (tmp_path / "home" / "letter.txt").read_text() == "dear"
     assert (tmp_path / "home" / "letter.txt").exists()
+
+
+def test_a_bundle_is_whole_after_a_power_cut(parts: dict[str, Any], bundle: Path, disk_to_cut: Disk) -> None:
+    packed = pack(disk_to_cut.folder / "bundle", **parts)
+    disk_to_cut.cut()
+    assert contents(packed) == contents(bundle)
 
 
 def test_the_card_shows_the_figures(bundle: Path) -> None:

@@ -86,11 +86,17 @@ def cache_folder() -> Path:
 
 
 def keep(made: Path, place: Path) -> None:
-    """Copy a file into the cache, whole or not at all: another run may look for it at any moment."""
+    """Copy a file into the cache, whole or not at all: another run may look for it at any moment.
+
+    Also after a power cut, as nothing tells the next run that it is empty.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
     landing = place.with_name(f"{place.name}.{os.getpid()}")
     try:
-        shutil.copyfile(str(made), str(landing))
+        with made.open("rb") as source, landing.open("wb") as file:
+            shutil.copyfileobj(source, file)
+            file.flush()
+            os.fsync(file.fileno())
         landing.replace(place)
     except BaseException:
         with suppress(OSError):
