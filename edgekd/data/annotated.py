@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from edgekd.data.layouts import parts_among
 from edgekd.data.raw import RawData, SourceKeys
 from edgekd.errors import DataError
 from edgekd.images import open_image, prepare, reading, shape_of
-from edgekd.tasks.detection.annotations import Annotations
+from edgekd.tasks.detection.annotations import Annotations, must_be_of_size
 from edgekd.tasks.detection.targets import padded
 from edgekd.tasks.task import Task
 
@@ -73,12 +74,7 @@ def _sizes(part: Annotations, workers: int) -> list[tuple[int, int, int]]:
     with ThreadPoolExecutor(max(1, workers)) as pool:
         found = list(pool.map(_own_shape, part.files))
     for index, (path, said, own) in enumerate(zip(part.files, part.sizes, found, strict=True)):
-        if said != own[1:]:
-            turned = " upright, as its EXIF data turn it" if said == (own[2], own[1]) else ""
-            raise DataError(
-                f"{part.where(index)}: the image is said to have {said[1]}x{said[0]} pixels, and {path} has "
-                f"{own[2]}x{own[1]}{turned}: correct its size, and its boxes"
-            )
+        must_be_of_size(said, own[1:], path, partial(part.where, index))
     return found
 
 

@@ -134,3 +134,30 @@ def test_annotations_of_other_images_or_classes_are_refused(tmp_path: Path, edge
     assert "is not COCO's format: it has no lists images, categories" in said(photos / "0.png")
     done = edgekd("predict", bundle, photos / "0.png", "--coco", truth, "--json")
     assert done.code == 1 and "--json, --csv and --coco: one of them at a time" in done.err
+
+
+def test_boxes_are_refused_for_annotations_of_an_image_as_it_is_stored(tmp_path: Path, edgekd: Any) -> None:
+    """Boxes are predicted upright, so that against boxes of the stored pixels none would count."""
+    write(tmp_path, "train", [[(own, [2.0, 3.0, 20.0, 15.0]) for own in IDS.values()]] * 4)
+    truth = write(tmp_path, "test", [[(3, [1.0, 1.0, 9.0, 9.0])]] * 4)
+    keys = Data(source="coco", path=tmp_path, image_size=SIDE, validation=0.25)
+    preprocess = load_data(keys, kind=Detection).preprocess
+    bundle = packed(tmp_path / "bundle", preprocess, Detection(tuple(IDS), categories=tuple(IDS.values())))
+    photo, orientation = tmp_path / "test/photos/0.png", Image.Exif()
+    orientation[0x0112] = 6  # turned by a quarter
+    with Image.open(photo) as stored:
+        stored.save(photo, exif=orientation)
+    done = edgekd("predict", bundle, photo, "--coco", truth)
+    assert done.code == 1 and not done.out
+    assert done.err.strip() == (
+        f"error: {truth}, line 1: the image is said to have 70x48 pixels, and {photo} has 48x70 upright, as its EXIF "
+        "data turn it: correct its size, and its boxes, or remove the orientation from the file"
+    )
+    document = json.loads(truth.read_text())
+    document["images"][0] |= {"width": 48, "height": 70}
+    truth.write_text(json.dumps(document))
+    done = edgekd("predict", bundle, photo, "--coco", truth)
+    assert done.code == 0 and json.loads(done.out)
+    del document["images"][0]["width"]  # which pycocotools does not read
+    truth.write_text(json.dumps(document))
+    assert json.loads(edgekd("predict", bundle, photo, "--coco", truth).out) == json.loads(done.out)

@@ -53,11 +53,13 @@ class PredictedBoxes:
         boxes: at the operating threshold, the surest first; None if outputs are not finite.
         categories: the ids of classes, by their numbers.
         kept: every box that the decoder keeps, not clipped to the image.
+        size: (height, width) of the file's image, where it is known.
     """
 
     boxes: tuple[NamedBox, ...] | None
     categories: Sequence[int | str] = ()
     kept: tuple[NamedBox, ...] = ()
+    size: tuple[int, int] | None = None
 
     def to_json(self) -> JsonObject:
         """Return the objects by the keys of COCO's results and by the names of their classes."""
@@ -117,14 +119,15 @@ def sample_predictions(
     """
     found = []
     for image, row in enumerate(predictions.scores):
+        size = geometry[image].before if geometry else None
         if np.isnan(row).any():
-            found.append(PredictedBoxes(None))
+            found.append(PredictedBoxes(None, size=size))
             continue
         boxes, scores, classes = predictions.of_image(image)
         places, inside = (boxes, boxes) if geometry is None else _in_file(boxes, geometry[image])
         acted = (scores >= predictions.threshold) & (inside[:, 2:] > inside[:, :2]).all(1)
         at_threshold = _named(inside[acted], scores[acted], classes[acted], names)
-        found.append(PredictedBoxes(at_threshold, categories, _named(places, scores, classes, names)))
+        found.append(PredictedBoxes(at_threshold, categories, _named(places, scores, classes, names), size))
     return found
 
 

@@ -365,6 +365,12 @@ def test_a_size_that_is_not_upright_is_told_so(tmp_path):
     turned = Image.Exif()
     turned[0x0112] = 6
     Image.new("RGB", (annotated.WIDTH, annotated.HEIGHT)).save(root / "test/2.png", exif=turned)
-    said = "said to have 40x20 pixels, and .*2.png has 20x40 upright, as its EXIF data turn it: correct its size"
+    said = (
+        "said to have 40x20 pixels, and .*2.png has 20x40 upright, as its EXIF data turn it: correct its size, and its "
+        "boxes, or remove the orientation from the file$"
+    )
     with pytest.raises(DataError, match=said):
+        load("coco", root)
+    Image.new("RGB", (annotated.HEIGHT, annotated.WIDTH)).save(root / "test/2.png")
+    with pytest.raises(DataError, match=r"40x20 pixels, and .*2.png has 20x40: correct its size, and its boxes$"):
         load("coco", root)

@@ -15,6 +15,7 @@ import numpy as np
 
 from edgekd.errors import DataError
 from edgekd.files import read_content
+from edgekd.images import open_image, reading
 from edgekd.tasks.detection.targets import FIRST_CROWD, ROUNDING
 
 if TYPE_CHECKING:
@@ -70,6 +71,27 @@ def checked(kind: int, corners: Sequence[float], size: tuple[int, int], where: s
     if left >= right or top >= bottom:
         raise DataError(f"{where}: nothing of the box {shown} is in its image of {width}x{height} pixels: remove it")
     return [float(FIRST_CROWD - kind if crowd else kind), *inside]
+
+
+def must_be_of_size(said: tuple[int, int], own: tuple[int, int], path: Path, where: Callable[[], str]) -> None:
+    """Refuse an image of another size, (height, width), than its annotations say: its boxes would lie elsewhere.
+
+    Args:
+        own: the size as the image is read, upright.
+
+    Raises:
+        DataError: the sizes differ; the message begins with ``where()``.
+    """
+    if said == own:
+        return
+    with reading(path):
+        image = open_image(path)
+    is_turned = said == (image.height, image.width)
+    raise DataError(
+        f"{where()}: the image is said to have {said[1]}x{said[0]} pixels, and {path} has {own[1]}x{own[0]}"
+        f"{' upright, as its EXIF data turn it' if is_turned else ''}: correct its size, and its boxes"
+        f"{', or remove the orientation from the file' if is_turned else ''}"
+    )
 
 
 def rows(objects: Sequence[Sequence[float]]) -> NDArray[np.float32]:

@@ -7,13 +7,16 @@ import re
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgekd.errors import DataError, first_line
 from edgekd.files import read_content
 from edgekd.nearest import nearest
 from edgekd.strict_json import parse
 from edgekd.tasks.detection.annotations import Annotations, checked, line_of, number, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Id = int | str
 
@@ -47,14 +50,26 @@ def read(root: Path, part: str) -> Annotations:
     return _Reader(find_file(root, part), SECTIONS).read(root, part)
 
 
-def read_ids(path: Path) -> tuple[dict[str, Id], dict[str, Id]]:
-    """Read the ids of images by their files' names, and those of categories by their names.
+class ListedImage(NamedTuple):
+    """An image of a file: its id, its (height, width) where the file says it, and what gives the file and the line."""
+
+    id: Id
+    size: tuple[int, int] | None
+    where: Callable[[], str]
+
+
+def read_lists(path: Path) -> tuple[dict[str, ListedImage], dict[str, Id]]:
+    """Read the images by their files' names, and the ids of categories by their names.
 
     Raises:
         DataError: there is no such file, or it is not of this format.
     """
     reader = _Reader(path, NAMED)
-    images = {each["file_name"]: own for own, each in reader.by_id("images", {"file_name": str}).items()}
+    images = {}
+    for place, (own, each) in enumerate(reader.by_id("images", {"file_name": str}).items()):
+        height, width = (_whole(reader.content["images"][place].get(side)) for side in ("height", "width"))
+        size = (height, width) if height and width else None
+        images[each["file_name"]] = ListedImage(own, size, partial(_where, path, "images", place))
     return images, {each["name"]: own for own, each in reader.by_id("categories", {"name": str}).items()}
 
 

@@ -10,7 +10,8 @@ from edgekd.errors import DataError
 from edgekd.folders import several
 from edgekd.log import get_logger
 from edgekd.nearest import among
-from edgekd.tasks.detection.annotations.coco import Id, read_ids
+from edgekd.tasks.detection.annotations import must_be_of_size
+from edgekd.tasks.detection.annotations.coco import Id, ListedImage, read_lists
 
 if TYPE_CHECKING:
     from edgekd.tasks.detection.score import PredictedBoxes
@@ -31,9 +32,10 @@ def coco_results(
         found: predictions by their images' files.
 
     Raises:
-        DataError: the file cannot be read, or lacks an image or a category, or an image is predicted twice.
+        DataError: the file cannot be read, or lacks an image or a category, or an image is predicted twice or of
+            another size than the file says.
     """
-    images, categories = read_ids(annotations)
+    images, categories = read_lists(annotations)
     lacking = next((name for name in names if name not in categories), None)
     if lacking is not None:
         raise DataError(
@@ -45,16 +47,18 @@ def coco_results(
     lost = []
     for file, boxes in found:
         image = _image_of(file, by_file, annotations)
-        if image in predicted:
+        if image.id in predicted:
             raise DataError(
-                f"{predicted[image]} and {file} are both the image {image!r} of {annotations}, whose boxes would count "
-                "twice: name one of them"
+                f"{predicted[image.id]} and {file} are both the image {image.id!r} of {annotations}, whose boxes would "
+                "count twice: name one of them"
             )
-        predicted[image] = file
+        predicted[image.id] = file
+        if image.size and boxes.size:
+            must_be_of_size(image.size, boxes.size, Path(file), image.where)
         if boxes.boxes is None:
             lost.append(file)
         for each in boxes.kept:
-            yield {"image_id": image, **each.to_json(categories[each.label])}
+            yield {"image_id": image.id, **each.to_json(categories[each.label])}
     if lost:
         logger.warning(
             f"of {len(lost)} of {len(predicted)} images the outputs are not finite, so that they have no boxes: "
@@ -64,7 +68,7 @@ def coco_results(
         logger.warning(f"{left_out} of {len(images)} images of {annotations} were not predicted: name their folder too")
 
 
-def _image_of(file: str, images: Mapping[str, Id], annotations: Path) -> Id:
+def _image_of(file: str, images: Mapping[str, ListedImage], annotations: Path) -> ListedImage:
     """Find the image by the end of the file's path, since names in annotations may have folders in front."""
     parts = Path(file).absolute().parts
     found = next((end for start in range(len(parts)) if (end := "/".join(parts[start:])) in images), None)
