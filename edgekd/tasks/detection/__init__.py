@@ -38,7 +38,8 @@ class Detection:
 
     Outputs: heads of any known kind, see :mod:`edgekd.tasks.detection.outputs`; their names say how they are decoded,
     so that teacher and student may be of different families. Targets: ``boxes`` (N, M, 4), corners in pixels of the
-    network's input, ``classes`` (N, M) with −1 where there is no object, ``crowd`` (N, M), optional.
+    network's input, ``classes`` (N, M) with −1 where there is no object, and optionally ``crowd`` and ``difficult``
+    (N, M), which objects count neither as found nor as missed.
 
     Attributes:
         score: the least probability of a box, in [0, 1).
@@ -225,7 +226,7 @@ class Detection:
 
         from edgekd.tasks.detection import targets as objects
 
-        there = np.unique(targets["classes"][objects.without_crowds(targets)])
+        there = np.unique(targets["classes"][objects.counted(targets)])
         left_out = [name for index, name in enumerate(self.names) if index not in there]
         if not left_out:
             return []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from edgekd.tasks.detection.boxes import overlaps
+from edgekd.tasks.detection.targets import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,18 +28,30 @@ MOST = 100
 
 
 class Objects(NamedTuple):
-    """The annotated objects of one image: corners (G, 4), classes (G,), and which are crowds (G,)."""
+    """The annotated objects of one image.
+
+    Attributes:
+        boxes, classes: corners (G, 4), and (G,).
+        crowd, difficult: (G,), which count neither as found nor as missed.
+    """
 
     boxes: NDArray[Any]
     classes: Ints
     crowd: Bools
+    difficult: Bools
 
     @classmethod
     def of(cls, targets: Mapping[str, NDArray[Any]], image: int) -> Objects:
-        """Return the objects of one image from ``boxes`` (N, M, 4), ``classes`` (N, M), −1 for none, and ``crowd``."""
+        """Return the objects of one image from ``targets`` of :func:`matches`."""
         there = targets["classes"][image] >= 0
-        crowd = targets["crowd"][image, there] if "crowd" in targets else np.zeros(int(there.sum()), bool)
-        return cls(targets["boxes"][image, there], targets["classes"][image, there], np.asarray(crowd, bool))
+        none = np.zeros(int(there.sum()), bool)
+        ignored = [np.asarray(targets[name][image, there], bool) if name in targets else none for name in IGNORED]
+        return cls(targets["boxes"][image, there], targets["classes"][image, there], *ignored)
+
+    @property
+    def counted(self) -> Bools:
+        """Return which objects (G,) count."""
+        return ~(self.crowd | self.difficult)
 
 
 class CountedMatches(NamedTuple):
@@ -47,8 +60,8 @@ class CountedMatches(NamedTuple):
     Attributes:
         scores, classes: of each detection, by falling score within an image; the class is −1 where there is none.
         hits: a bit for each of :data:`IOUS`, set where the detection has an object of its own.
-        ignored: likewise, set where it lies in a crowd alone.
-        objects: (N, classes), how many objects there are, without crowds.
+        ignored: likewise, set where it has none but lies in a crowd or meets a difficult object.
+        objects: (N, classes), how many objects count.
     """
 
     scores: NDArray[np.float32]
@@ -64,7 +77,7 @@ class ImageMatches(NamedTuple):
     Attributes:
         boxes, scores, classes: (D, 4), (D,) and (D,).
         hits: (thresholds, D), which detections have an object of their own.
-        ignored: likewise, which lie in a crowd alone.
+        ignored: likewise, which have none but lie in a crowd or meet a difficult object.
         acted: how many of them, the first ones, the user acts on.
     """
 
@@ -101,7 +114,7 @@ class Matches:
             found.scores[image, :d], found.classes[image, :d] = each.scores[places], each.classes[places]
             found.hits[image, :d] = _packed(each.hits[:, places])
             found.ignored[image, :d] = _packed(each.ignored[:, places])
-            found.objects[image] = np.bincount(each.objects.classes[~each.objects.crowd], minlength=self.count)
+            found.objects[image] = np.bincount(each.objects.classes[each.objects.counted], minlength=self.count)
         return found
 
 
@@ -109,12 +122,14 @@ def matches(predictions: DetectedBoxes, targets: Mapping[str, NDArray[Any]]) -> 
     """Match each image's detections, the best first, with its objects of their class.
 
     A detection takes the free object that it overlaps most, of several the last; at each threshold by itself. One
-    without such an object that lies in a crowd counts neither as right nor as wrong. All else is as in
-    ``COCOeval.evaluateImg`` with area "all". Detections of one class are matched as if there were no others, and those
-    before a detection as if it were not there.
+    without such an object counts neither as right nor as wrong where it lies in a crowd, or overlaps a difficult object
+    by the threshold as any number of others may (Everingham et al., "The PASCAL Visual Object Classes Challenge",
+    2010). All else is as in ``COCOeval.evaluateImg`` with area "all". Detections of one class are matched as if there
+    were no others, and those before a detection as if it were not there.
 
     Args:
-        targets: ``boxes`` (N, M, 4), ``classes`` (N, M) with −1 for places without an object, and optionally ``crowd``.
+        targets: ``boxes`` (N, M, 4), ``classes`` (N, M) with −1 for places without an object, and optionally
+            ``crowd`` and ``difficult`` (N, M).
     """
     found = []
     for image in range(len(predictions.scores)):
@@ -133,9 +148,8 @@ def match(boxes: NDArray[Any], classes: Ints, objects: Objects) -> tuple[Bools, 
     hits, ignored = np.zeros((2, len(IOUS), len(boxes)), bool)
     if not len(boxes) or not len(objects.boxes):
         return hits, ignored
-    order = np.argsort(objects.crowd, kind="stable")
-    crowd, real = objects.crowd[order], int((~objects.crowd).sum())
-    iou = overlaps(boxes, objects.boxes[order], crowd)
+    order, real = np.argsort(~objects.counted, kind="stable"), int(objects.counted.sum())
+    iou = overlaps(boxes, objects.boxes[order], objects.crowd[order])
     iou[classes[:, None] != objects.classes[order][None]] = -1
     bounds = np.minimum(IOUS, 1 - 1e-10)[:, None]
     free = np.ones((len(IOUS), real), bool)

@@ -34,7 +34,7 @@ DECILES = np.linspace(0, 1, 11)
 class OperatingPoint(Evidence):
     """F1 of the boxes at the threshold, from counts (N,) of each image: hits, predicted boxes and objects.
 
-    A box is a hit where it overlaps a free object of its class by 0.5. Boxes within crowds do not count.
+    A box is a hit where it overlaps a free object of its class by 0.5. Boxes that are ignored do not count.
     """
 
     hits: Floats
@@ -91,7 +91,7 @@ def operating_point(found: Matches) -> OperatingPoint:
     counts = np.zeros((3, len(found.images)))
     for image, each in enumerate(found.images):
         hits, ignored = (rows[0, : each.acted].sum() for rows in (each.hits, each.ignored))
-        counts[:, image] = hits, each.acted - ignored, (~each.objects.crowd).sum()
+        counts[:, image] = hits, each.acted - ignored, each.objects.counted.sum()
     return OperatingPoint(*counts)
 
 
@@ -108,7 +108,7 @@ def object_scores(predictions: DetectedBoxes, targets: Arrays) -> Floats:
         boxes, scores, classes = predictions.of_image(image)
         near = overlaps(boxes, objects.boxes) >= 0.5
         near &= classes[:, None] == objects.classes[None]
-        found.append(np.where(near, scores[:, None], 0.0).max(0, initial=0.0)[~objects.crowd])
+        found.append(np.where(near, scores[:, None], 0.0).max(0, initial=0.0)[objects.counted])
     return np.concatenate(found).astype(np.float64) if found else np.zeros(0)
 
 

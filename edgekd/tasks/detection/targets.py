@@ -1,7 +1,8 @@
 """Objects of images as data sets store them: rows [class, x1, y1, x2, y2], padded to as many for each image.
 
-A class of −1 fills up, and −2 − c is a crowd of the class c, which counts neither as found nor as missed. An image
-whose objects nobody has annotated has −65536 in its first row.
+A class of −1 fills up. −2 − c is a crowd of the class c, as COCO has it, and −32768 − c a difficult object, as Pascal
+VOC has it: they count neither as found nor as missed. An image whose objects nobody has annotated has −65536 in its
+first row.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
-COLUMNS, PADDING, FIRST_CROWD, UNKNOWN = 5, -1, -2, -65536
+COLUMNS, PADDING, FIRST_CROWD, FIRST_DIFFICULT, UNKNOWN = 5, -1, -2, -32768, -65536
+# Names of targets that say which objects count neither as found nor as missed.
+IGNORED = ("crowd", "difficult")
 # Pixels by which a box may lie outside of its image, since tools round; it is clipped.
 ROUNDING = 1.0
 # An object of which less is left in a picture, as a share of its area, counts neither as found nor as missed.
@@ -77,10 +80,17 @@ def padded(objects: Sequence[NDArray[Any]]) -> Boxes:
 
 
 def class_of(stored: Any) -> Any:
-    """Return the class of each object, of crowds too, and −1 for places without one; an array or a tensor."""
+    """Return the class of each object, even if it does not count, and −1 for places without one; array or tensor."""
+    kind, (crowd, difficult) = stored[..., 0], _ignored(stored)
+    plain, known = kind > FIRST_CROWD, kind != UNKNOWN
+    return kind * plain + (FIRST_CROWD - kind) * crowd + (FIRST_DIFFICULT - kind) * difficult + PADDING * ~known
+
+
+def _ignored(stored: Any) -> tuple[Any, Any]:
+    """Which objects are crowds, and which are difficult."""
     kind = stored[..., 0]
-    crowd, known = kind <= FIRST_CROWD, kind != UNKNOWN
-    return (kind * ~crowd + (FIRST_CROWD - kind) * crowd) * known + PADDING * ~known
+    crowd = (kind <= FIRST_CROWD) & (kind > FIRST_DIFFICULT)
+    return crowd, (kind <= FIRST_DIFFICULT) & (kind != UNKNOWN)
 
 
 def known(stored: Boxes) -> NDArray[np.bool_]:
@@ -219,26 +229,32 @@ def describe(row: Boxes, names: Sequence[str]) -> str:
 
 
 def by_name(stored: Stored) -> dict[str, Stored]:
-    """Return ``boxes`` (N, M, 4), ``classes`` (N, M) with −1 for none, ``crowd`` (N, M), and which are ``known`` (N,).
+    """Return ``boxes`` (N, M, 4), ``classes``, ``crowd`` and ``difficult`` (N, M), and which are ``known`` (N,).
+
+    A class is −1 where there is no object.
 
     Args:
         stored: an array or a tensor.
     """
     rows: Any = stored
-    kinds, given = class_of(rows), rows[..., 0]
+    kinds, (crowd, difficult) = class_of(rows), _ignored(rows)
     whole = kinds.astype("int64") if isinstance(kinds, np.ndarray) else kinds.long()
     return {
         "boxes": rows[..., 1:],
         "classes": whole,
-        "crowd": (given <= FIRST_CROWD) & (given != UNKNOWN),
-        "known": (given != UNKNOWN).all(1),
+        "crowd": crowd,
+        "difficult": difficult,
+        "known": (rows[..., 0] != UNKNOWN).all(1),
     }
 
 
-def without_crowds(targets: Arrays) -> NDArray[np.bool_]:
-    """Return which places (N, M) of targets by name hold an object that counts, no crowd."""
-    there: NDArray[np.bool_] = np.asarray(targets["classes"]) >= 0
-    return there & ~np.asarray(targets["crowd"], bool) if "crowd" in targets else there
+def counted(targets: Arrays) -> NDArray[np.bool_]:
+    """Return which places (N, M) of targets by name hold an object that counts, no crowd and no difficult one."""
+    found: NDArray[np.bool_] = np.asarray(targets["classes"]) >= 0
+    for name in IGNORED:
+        if name in targets:
+            found = found & ~np.asarray(targets[name], bool)
+    return found
 
 
 def strata(targets: Arrays) -> NDArray[np.int64] | None:
@@ -246,7 +262,7 @@ def strata(targets: Arrays) -> NDArray[np.int64] | None:
 
     None where all are alike, or there is one image of a kind.
     """
-    found = np.asarray(without_crowds(targets).any(1), np.int64)
+    found = np.asarray(counted(targets).any(1), np.int64)
     return found if np.bincount(found, minlength=2).min() > 1 else None
 
 

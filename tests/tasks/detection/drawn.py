@@ -6,7 +6,7 @@ from edgekd.tasks.detection.decode import DetectedBoxes
 from edgekd.tasks.detection.targets import by_name, padded
 
 
-def objects(n=40, classes=4, seed=0, crowds=0.1, whole=True):
+def objects(n=40, classes=4, seed=0, crowds=0.1, whole=True, difficult=0.0):
     """Stored targets (n, M, 5); on whole numbers overlaps tie and hit thresholds exactly."""
     random, rows = np.random.default_rng(seed), []
     for _ in range(n):
@@ -16,6 +16,8 @@ def objects(n=40, classes=4, seed=0, crowds=0.1, whole=True):
             corners, sides = corners + random.random((count, 2)), sides + random.random((count, 2))
         kinds = random.integers(0, classes, count).astype(float)
         kinds = np.where(random.random(count) < crowds, -2 - kinds, kinds)
+        if difficult:
+            kinds = np.where((kinds >= 0) & (random.random(count) < difficult), -32768 - kinds, kinds)
         rows.append(np.column_stack([kinds, corners, corners + sides]))
     return padded(rows)
 

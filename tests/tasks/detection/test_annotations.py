@@ -26,12 +26,13 @@ def test_each_format_gives_the_same_boxes_of_the_resized_images(source, tmp_path
     data = load(source, WRITERS[source](tmp_path))
     assert data.classes == annotated.NAMES and data.test.labels.dtype == torch.float32
     targets = data.task.targets(data.test.labels.numpy())
-    # Images of 40x20 are stretched to 20x20. YOLO's have no crowds.
+    # Images of 40x20 are stretched to 20x20. YOLO's are all plain.
     expected, kinds = [[1, 4, 6, 20], [5, 0, 15, 18], [10, 2, 15, 10]], [0, 1, 0]
     found = 2 if source == "yolo" else 3
     np.testing.assert_allclose(targets["boxes"][0], expected[:found], atol=1e-4)
     assert targets["classes"].tolist() == [kinds[:found], [-1] * found]
-    assert targets["crowd"][0].tolist() == [False, False, True][:found]
+    for name, of in (("crowd", "coco"), ("difficult", "voc")):
+        assert targets[name][0].tolist() == [False, False, source == of][:found]
     assert data.task.known(data.test.labels.numpy()).tolist() == [True, True]
     # The other formats have no ids of their own.
     assert data.task.decoder().get("categories") == ([5, 10] if source == "coco" else None)

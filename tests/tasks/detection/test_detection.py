@@ -159,14 +159,16 @@ def test_rows_that_fill_up_may_hold_anything():
     assert losses[0] == losses[1] == losses[2] and np.isfinite(losses).all()
 
 
-def test_what_nobody_annotated_and_crowds_teach_nothing():
+def test_what_nobody_annotated_and_what_is_ignored_teach_nothing():
     task, network = Detection(NAMES), settled(build("pyramid_detector", SHAPE, 3, width=8))
     found = outputs(network)
     unknown = task.unknown(stored(), 2)
     assert not task.known(unknown).any() and task.known(stored()).all()
     assert all(float(each) == 0 for each in task.loss(found, task.targets(torch.from_numpy(unknown))).values())
-    crowd = padded([[[-2, 0, 0, 32, 32]], [[-2, 0, 0, 32, 32]]])
-    assert all(float(each) == 0 for each in task.loss(found, task.targets(torch.from_numpy(crowd))).values())
+    for kind in (-2, -32768):
+        ignored = torch.from_numpy(padded([[[kind, 0, 0, 32, 32]], [[kind - 2, 0, 0, 32, 32]]]))
+        assert task.targets(ignored)["classes"].tolist() == [[0], [2]]
+        assert all(float(each) == 0 for each in task.loss(found, task.targets(ignored)).values())
 
 
 def test_objects_move_with_their_images():

@@ -12,7 +12,7 @@ from edgekd.tasks.detection import Detection, matching
 from edgekd.tasks.detection.decode import DetectedBoxes
 from edgekd.tasks.detection.evidence import average_precision, average_precision_50, average_recall
 from edgekd.tasks.detection.matching import IOUS, matches
-from edgekd.tasks.detection.targets import by_name
+from edgekd.tasks.detection.targets import by_name, padded
 from edgekd.tasks.metric import evidence_for
 from tests.tasks.detection.drawn import detections, objects
 
@@ -30,26 +30,27 @@ def hits_of(image, kind, threshold, predictions, targets):
     """(score, is a hit) of each detection of one class, best first, without ignored ones; and how many objects."""
     there = np.flatnonzero(targets["classes"][image] == kind)
     crowd = targets["crowd"][image]
-    order = sorted(there, key=lambda each: crowd[each])
+    ignored = crowd | targets["difficult"][image]
+    order = sorted(there, key=lambda each: ignored[each])
     boxes, scores, kinds = predictions.of_image(image)
     places = [each for each in np.argsort(-scores, kind="stable") if kinds[each] == kind][:100]
     taken, found = set(), []
     for place in places:
         best, chosen = min(threshold, 1 - 1e-10), None
         for each in order:
-            if each in taken and not crowd[each]:
+            if each in taken:
                 continue
-            if chosen is not None and not crowd[chosen] and crowd[each]:
+            if chosen is not None and not ignored[chosen] and ignored[each]:
                 break
             value = iou(boxes[place].astype(float), targets["boxes"][image, each].astype(float), crowd[each])
             if value >= best:
                 best, chosen = value, each
         if chosen is None:
             found.append((scores[place], False))
-        elif not crowd[chosen]:
+        elif not ignored[chosen]:
             taken.add(chosen)
             found.append((scores[place], True))
-    return found, int((~crowd[there]).sum())
+    return found, int((~ignored[there]).sum())
 
 
 def slow(predictions, targets, images, thresholds=IOUS, kinds=4):
@@ -72,7 +73,11 @@ def slow(predictions, targets, images, thresholds=IOUS, kinds=4):
 
 
 def coco(predictions, targets, kinds=4):
-    """By pycocotools: mAP, mAP50 and average recall of 100 detections, and the mean curve at an overlap of 0.5."""
+    """By pycocotools: mAP, mAP50 and average recall of 100 detections, and the mean curve at an overlap of 0.5.
+
+    It ignores objects of areas out of its range, by their plain overlap, and each takes one detection: of a difficult
+    object there is one for each.
+    """
     tools = pytest.importorskip("pycocotools.cocoeval", reason="pycocotools is not installed")
     from pycocotools.coco import COCO
 
@@ -83,7 +88,11 @@ def coco(predictions, targets, kinds=4):
             x1, y1, x2, y2 = targets["boxes"][image, place].astype(float)
             about = {"image_id": image + 1, "category_id": int(targets["classes"][image, place]) + 1}
             about |= {"iscrowd": int(targets["crowd"][image, place]), "area": (x2 - x1) * (y2 - y1)}
-            annotations.append({"id": len(annotations) + 1, "bbox": [x1, y1, x2 - x1, y2 - y1], **about})
+            copies = 1
+            if targets["difficult"][image, place]:
+                copies, about["area"] = len(predictions.of_image(image)[1]), 1e11
+            for _ in range(copies):
+                annotations.append({"id": len(annotations) + 1, "bbox": [x1, y1, x2 - x1, y2 - y1], **about})
         for (x1, y1, x2, y2), score, kind in zip(*predictions.of_image(image), strict=True):
             bbox = [float(x1), float(y1), float(x2) - float(x1), float(y2) - float(y1)]
             results.append({"image_id": image + 1, "category_id": int(kind) + 1, "bbox": bbox, "score": float(score)})
@@ -101,9 +110,10 @@ def coco(predictions, targets, kinds=4):
     return (judged.stats[0], judged.stats[1], judged.stats[8]), curves[:, (curves > -1).all(0)].mean(1)
 
 
+@pytest.mark.parametrize("difficult", [0, 0.3])
 @pytest.mark.parametrize("seed", range(6))
-def test_as_pycocotools(seed):
-    stored = objects(60, seed=seed, crowds=0.2 * (seed % 2), whole=seed < 4)
+def test_as_pycocotools(seed, difficult):
+    stored = objects(60, seed=seed, crowds=0.2 * (seed % 2), whole=seed < 4, difficult=difficult)
     predictions, targets = detections(stored, seed=seed + 100, digits=1 + seed % 2), by_name(stored)
     metrics = (average_precision, average_precision_50, average_recall)
     matched = matches(predictions, targets)
@@ -134,8 +144,81 @@ def test_as_torchmetrics():
     assert found == pytest.approx(float(judge.compute()["map"]), abs=1e-6)
 
 
+def pascal_voc(predictions, targets, kind):
+    """The loop of VOCevaldet.m (VOCdevkit 2012): for each detection 1 (right), −1 (wrong) or 0, best first."""
+    places = [
+        (-predictions.scores[image, place], image, place)
+        for image, place in np.argwhere(predictions.classes == kind).tolist()
+    ]
+    detected, found = set(), []
+    for _, image, place in sorted(places):
+        # Pixels count from 1, and a box holds its last one.
+        bb, most, best = predictions.boxes[image, place] + [1, 1, 0, 0], -np.inf, None
+        for each in np.flatnonzero(targets["classes"][image] == kind):
+            gt = targets["boxes"][image, each] + [1, 1, 0, 0]
+            bi = [max(bb[0], gt[0]), max(bb[1], gt[1]), min(bb[2], gt[2]), min(bb[3], gt[3])]
+            iw, ih = bi[2] - bi[0] + 1, bi[3] - bi[1] + 1
+            if iw > 0 and ih > 0:
+                ua = (bb[2] - bb[0] + 1) * (bb[3] - bb[1] + 1) + (gt[2] - gt[0] + 1) * (gt[3] - gt[1] + 1) - iw * ih
+                if iw * ih / ua > most:
+                    most, best = iw * ih / ua, (image, each)
+        if most < 0.5:
+            found.append(-1)
+        elif targets["difficult"][best]:
+            found.append(0)
+        else:
+            found.append(-1 if best in detected else 1)
+            detected.add(best)
+    return found
+
+
+def apart(n=30, seed=0):
+    """Objects that no box overlaps two of by 0.5, where COCO's choice among several is VOC's; and detections.
+
+    Some boxes are small parts of an object, and some objects have two boxes.
+    """
+    random, rows, boxes = np.random.default_rng(seed), [], np.zeros((n, 24, 4), np.float32)
+    for image in range(n):
+        corners = 16 * np.array(np.divmod(np.arange(8), 4)).T + random.integers(0, 3, (8, 2))
+        whole = np.hstack([corners, corners + random.integers(8, 12, (8, 2))])
+        kinds = random.integers(0, 2, 8)
+        rows.append(np.column_stack([np.where(random.random(8) < 0.4, -32768 - kinds, kinds), whole]))
+        part = np.hstack([corners, corners + random.integers(3, 7, (8, 2))])
+        boxes[image] = np.vstack([whole + random.integers(-2, 3, (8, 4)), whole + random.integers(-2, 3, (8, 4)), part])
+    stored = padded(rows)
+    scores = random.permutation(n * 24).reshape(n, 24).astype(np.float32) / (n * 24)
+    return DetectedBoxes(boxes, scores, np.tile(by_name(stored)["classes"], 3), 2), by_name(stored)
+
+
+def test_difficult_objects_are_ignored_as_in_pascal_voc():
+    predictions, targets = apart()
+    found = matches(predictions, targets)
+    for kind in range(2):
+        ours = [
+            (score, int(hit) - int(not hit and not ignored))
+            for each in found.images
+            for score, of, hit, ignored in zip(each.scores, each.classes, each.hits[0], each.ignored[0], strict=True)
+            if of == kind
+        ]
+        expected = pascal_voc(predictions, targets, kind)
+        assert [flag for _, flag in sorted(ours, reverse=True)] == expected
+        assert {*expected} == {-1, 0, 1}
+        real = (targets["classes"] == kind) & ~targets["difficult"]
+        assert found.counted.objects[:, kind].tolist() == real.sum(1).tolist()
+
+
+def test_a_part_of_a_difficult_object_is_a_false_detection_and_a_part_of_a_crowd_is_none():
+    boxes = np.array([[[0, 0, 4, 4], [0, 0, 10, 9], [20, 20, 28, 28]]], np.float32)
+    predictions = DetectedBoxes(boxes, np.array([[0.9, 0.8, 0.7]], np.float32), np.zeros((1, 3), np.int64), 1)
+    rows = [[0, 20, 20, 28, 28], [-32768, 0, 0, 10, 10]]
+    # Of the detections by falling score, those that count: a part of it, and the object's own; the whole of it is none.
+    assert average_precision_50(matches(predictions, by_name(padded([rows])))).value() == pytest.approx(0.5)
+    rows[1][0] = -2
+    assert average_precision_50(matches(predictions, by_name(padded([rows])))).value() == pytest.approx(1)
+
+
 def test_for_any_weights_as_a_slow_calculation():
-    stored = objects(24, seed=3)
+    stored = objects(24, seed=3, difficult=0.2)
     predictions, targets = detections(stored, seed=4, digits=3), by_name(stored)
     random = np.random.default_rng(0)
     drawn = [np.arange(24), *(np.sort(random.integers(24, size=24)) for _ in range(2))]

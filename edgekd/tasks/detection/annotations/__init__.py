@@ -16,7 +16,7 @@ import numpy as np
 from edgekd.errors import DataError
 from edgekd.files import read_content
 from edgekd.images import open_image, reading
-from edgekd.tasks.detection.targets import FIRST_CROWD, ROUNDING
+from edgekd.tasks.detection.targets import ROUNDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +34,8 @@ class Annotations:
         names: of the classes.
         files: of the images.
         sizes: their (height, width) in pixels, as the annotations say or, where these do not, as the files are.
-        objects: of each image (G, 5): class, x1, y1, x2, y2 in pixels of the file; a class of −2 − c is a crowd of c.
+        objects: of each image (G, 5): class, x1, y1, x2, y2 in pixels of the file; classes are as data sets store
+            them, see :mod:`edgekd.tasks.detection.targets`.
         where: gives the file and the line where the size of an image is, by its place in ``files``.
         categories: the classes' own ids, where the format has them.
     """
@@ -47,8 +48,8 @@ class Annotations:
     categories: tuple[int | str, ...] | None = None
 
 
-def checked(kind: int, corners: Sequence[float], size: tuple[int, int], where: str, crowd: bool = False) -> list[float]:
-    """Return the row of an object, clipped to its image of ``size`` (height, width).
+def checked(kind: int, corners: Sequence[float], size: tuple[int, int], where: str) -> list[float]:
+    """Return the row of an object of the class ``kind``, clipped to its image of ``size`` (height, width).
 
     Raises:
         DataError: the box has no width or height, or lies outside of the image; the message begins with ``where``.
@@ -70,7 +71,7 @@ def checked(kind: int, corners: Sequence[float], size: tuple[int, int], where: s
     left, top, right, bottom = map(np.float32, inside)
     if left >= right or top >= bottom:
         raise DataError(f"{where}: nothing of the box {shown} is in its image of {width}x{height} pixels: remove it")
-    return [float(FIRST_CROWD - kind if crowd else kind), *inside]
+    return [float(kind), *inside]
 
 
 def must_be_of_size(said: tuple[int, int], own: tuple[int, int], path: Path, where: Callable[[], str]) -> None:

@@ -14,6 +14,7 @@ from edgekd.files import read_content
 from edgekd.nearest import nearest
 from edgekd.strict_json import parse
 from edgekd.tasks.detection.annotations import Annotations, checked, line_of, number, rows
+from edgekd.tasks.detection.targets import FIRST_CROWD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,7 +149,8 @@ class _Reader:
         x, y, width, height = box
         size = images[image]["height"], images[image]["width"]
         try:
-            row = checked(classes[category], (x, y, x + width, y + height), size, name, bool(crowd))
+            kind = FIRST_CROWD - classes[category] if crowd else classes[category]
+            row = checked(kind, (x, y, x + width, y + height), size, name)
         except DataError as error:
             raise self._mistake("annotations", place, str(error)) from error
         return image, row

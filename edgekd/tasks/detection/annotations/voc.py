@@ -2,7 +2,7 @@
 
 In VOCdevkit these are ``Annotations``, ``JPEGImages`` and ``ImageSets/Main/train.txt`` (or ``trainval``), ``test.txt``
 (or ``val``). Pixels count from 1 there, and a box holds its last pixel: with xmin equal to xmax it is one pixel wide.
-Objects that are marked difficult count neither as found nor as missed.
+Objects that are marked difficult count neither as found nor as missed, nor does what overlaps them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from edgekd.tasks.detection.annotations import (
     read_classes,
     rows,
 )
+from edgekd.tasks.detection.targets import FIRST_DIFFICULT
 
 logger = get_logger(__name__)
 
@@ -136,8 +137,9 @@ def _row(image: _Image, each: _Object, names: tuple[str, ...]) -> list[float]:
         raise DataError(f"{where}: the box is no four numbers: give <bndbox> with xmin, ymin, xmax, ymax") from error
     if x2 < x1 or y2 < y1:  # named as it stands in the file
         checked(0, (x1, y1, x2, y2), image.size, where)
-    is_difficult = each.fields.get("difficult", "0") == "1"
-    return checked(names.index(name), (x1 - 1, y1 - 1, x2, y2), image.size, where, is_difficult)
+    kind = names.index(name)
+    kind = FIRST_DIFFICULT - kind if each.fields.get("difficult", "0") == "1" else kind
+    return checked(kind, (x1 - 1, y1 - 1, x2, y2), image.size, where)
 
 
 def _names(root: Path, training: list[_Image]) -> tuple[str, ...]:

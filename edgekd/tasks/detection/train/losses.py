@@ -8,6 +8,7 @@ from torch import Tensor
 
 from edgekd.errors import ModelError, TrainingError
 from edgekd.tasks.detection import outputs as heads
+from edgekd.tasks.detection.targets import IGNORED
 from edgekd.tasks.detection.train.assignment import TINY, assign
 from edgekd.tasks.detection.train.bins import distribution_focal_loss, ld_loss
 from edgekd.tasks.detection.train.heads import AnchorPoints, anchor_points, distributions, merged
@@ -36,17 +37,21 @@ def detection_loss(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor],
     by the sum of these scores.
 
     Args:
-        targets: ``boxes`` (N, M, 4), ``classes`` (N, M) with −1 for places without an object; ``crowd`` (N, M): what
-            lies in a crowd is neither object nor background; ``known`` (N,), False for images that nobody annotated.
+        targets: ``boxes`` (N, M, 4), ``classes`` (N, M) with −1 for places without an object; ``crowd`` and
+            ``difficult`` (N, M): what lies in these is neither object nor background; ``known`` (N,), False for images
+            that nobody annotated.
     """
     common = merged(outputs, classes)
     where = anchor_points(outputs, common)
-    kinds, crowd = targets["classes"], targets.get("crowd", torch.zeros_like(targets["classes"], dtype=torch.bool))
+    kinds = targets["classes"]
+    ignored = torch.zeros_like(kinds, dtype=torch.bool)
+    for name in IGNORED:
+        ignored = ignored | targets[name] if name in targets else ignored
     boxes = targets["boxes"].to(common.dtype)
-    known = ~_within(where.middles, boxes, crowd & (kinds >= 0), len(common))
+    known = ~_within(where.middles, boxes, ignored & (kinds >= 0), len(common))
     if "known" in targets:
         known = known & targets["known"][:, None]
-    return _loss(common, where, boxes, torch.where(crowd, -1, kinds), distributions(outputs), known=known)
+    return _loss(common, where, boxes, torch.where(ignored, -1, kinds), distributions(outputs), known=known)
 
 
 def distillation_loss(
