@@ -48,7 +48,8 @@ class Standing:
 class StageCost:
     """A stage with the networks before and after it; ``number`` counts from 0.
 
-    ``least`` is the smallest share that a pruning reaches by its goal, in (0, 1], where it is known.
+    Of a pruning, where they are known and in (0, 1]: ``least`` is the smallest share that it reaches by its goal, and
+    ``least_depth`` the share of the MACs that is left without any residual block.
     """
 
     number: int
@@ -60,6 +61,7 @@ class StageCost:
     kept_macs: float | None
     gained: float | None
     least: float | None = None
+    least_depth: float | None = None
 
     @property
     def name(self) -> str:
@@ -244,11 +246,12 @@ def _stage(
     found = (each.get(f"validation_{metric.name}") for each in entries if isinstance(each, dict))
     figures = [each for each in found if isinstance(each, int | float)]
     gained = -metric.scale * metric.drop(figures[-2], figures[-1]) if len(figures) > 1 else None
-    return replace(own, epochs=own.stage.epochs, gained=gained, least=_least(record))
-
-
-def _least(record: StageRecord) -> float | None:
     cuts = record.metrics.get("cuts")
     last = cuts[-1] if isinstance(cuts, list) and cuts else None
-    least = last.get("least") if isinstance(last, dict) else None
-    return least if isinstance(least, int | float) else None
+    least = _number(last.get("least")) if isinstance(last, dict) else None
+    depth = _number(record.metrics.get("least_depth"))
+    return replace(own, epochs=own.stage.epochs, gained=gained, least=least, least_depth=depth)
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, int | float) else None

@@ -53,6 +53,23 @@ def test_the_residual_blocks_of_a_family(family):
     assert network.eval()(torch.randn(2, *IMAGE)).isfinite().all()
 
 
+class Choosy(nn.Module):
+    """Takes no weights of zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Linear(2, 2)
+
+    def forward(self, x):
+        if not self.scale.weight.any():
+            raise ValueError("all weights are zero")
+        return x + self.scale(x)
+
+
+def test_a_module_that_cannot_be_silenced_is_no_block():
+    assert residual_blocks(nn.Sequential(Choosy(), Scaling(2.0, 1)), (2,)) == ["1"]
+
+
 def test_our_own_networks():
     within = ["layer1.0", "layer1.1", "layer1.2", "layer2.1", "layer2.2", "layer3.1", "layer3.2"]
     assert residual_blocks(build("resnet20", IMAGE, 10), IMAGE) == within

@@ -117,13 +117,22 @@ def test_beyond_a_mild_cut_half_of_the_gain_is_counted_on():
 
 def test_no_cut_is_advised_that_the_stage_refuses():
     def named(least: float) -> list[str]:
-        cut = {"name": "prune", "key": "k", "options": STAGES["prune"], "metrics": {"cuts": [{"least": least}]}}
+        metrics = {"cuts": [{"least": least}], "least_depth": 0.5}
+        cut = {"name": "prune", "key": "k", "options": STAGES["prune"], "metrics": metrics}
         stages = [{"name": name, "key": "k", "options": STAGES[name]} for name in ("distill", "quantize")]
         stages.insert(1, cut)
         return [str(each) for each in steps({"latency_ratio": 0.01}, stages=stages).advice]
 
     assert "prune.macs=0.17" in named(0.1605)[0] and "small and fast enough" in named(0.1605)[0]
     assert not any("prune.macs" in each for each in named(0.5))
+
+
+@pytest.mark.parametrize(("least", "is_advised"), [(0.85, True), (0.86, False), (1.0, False), (None, False)])
+def test_blocks_are_dropped_where_the_network_can_spare_them(least: float | None, is_advised: bool):
+    stages = [{"name": name, "key": "k", "options": options, "metrics": {}} for name, options in STAGES.items()]
+    stages[1]["metrics"] = {} if least is None else {"least_depth": least}
+    found = [each.settings for each in steps({"latency_ratio": 0.08}, stages=stages).advice]
+    assert (("prune.depth=0.85",) in found) is is_advised
 
 
 def test_training_that_cannot_bring_the_loss_back_is_not_advised():

@@ -162,8 +162,16 @@ def test_blocks_go_first(cut, start):
     assert all(layer.startswith(tuple(blocks["dropped"])) for layer in gone)
 
 
+def test_what_would_be_left_without_blocks_is_known(cut, start):
+    """ResNet-8 can spare the first of its three blocks, two convolutions of 16 channels at 8x8."""
+    network, spec = start
+    block = 2 * (16 * 16 * 9 * 8 * 8)
+    assert cut(macs=0.5).metrics["least_depth"] == 1 - block / count_macs(network, spec.input_shape)
+
+
 def test_blocks_alone(cut, start):
     result = cut(depth=0.8)
+    assert "least_depth" not in result.metrics  # since it was asked for
     assert kept(result, start) <= 0.8
     assert len(result.metrics["history"]) == 1
     assert set(widths(result.network).items()) < set(widths(start[0]).items())

@@ -27,7 +27,9 @@ class Prune(Stage):
     compares_with_teacher: ClassVar[bool] = True
     shrinks: ClassVar[bool] = True
     reshapes: ClassVar[frozenset[str]] = frozenset({"scope", "round_to", "max_ratio", "ignore"})
-    described: ClassVar[frozenset[str]] = frozenset({"cuts", "kept", "sensitivity", "sensitivity_of", "floor"})
+    described: ClassVar[frozenset[str]] = frozenset(
+        {"cuts", "kept", "sensitivity", "sensitivity_of", "floor", "least_depth"}
+    )
     newer: ClassVar[frozenset[str]] = Stage.newer | {"drop"}
 
     epochs: int = Field(

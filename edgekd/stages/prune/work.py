@@ -15,7 +15,7 @@ from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
 from edgekd.models.batchnorm import reestimate
 from edgekd.prune import halved_widths, widths
-from edgekd.prune.depth import cut_depth
+from edgekd.prune.depth import cut_depth, least_depth
 from edgekd.prune.prunable import matching_layers
 from edgekd.prune.schedule import shares
 from edgekd.prune.sensitivity import Sensitivity, scan
@@ -66,6 +66,7 @@ class _Pruning:
         self.history: History = []
         self.cuts: list[CutFigures] = []
         self.floor: float | None = None
+        self.least_depth: float | None = None
         self.sensitivity: list[Sensitivity] | None = None
 
     def run(self) -> Result:
@@ -78,6 +79,8 @@ class _Pruning:
             at = self._cut("depth", at, partial(self._without_blocks, section.depth))
             if section.goal:
                 at = self._train("after-depth", at, section.step_epochs)
+        else:
+            self.least_depth = least_depth(first, self.job.spec.inputs, cost=self._macs)
         cutter = Cutter(self.job, first, self._weights(at.network) if section.sensitivity else None)
         if section.largest_drop is not None:
             at = self._to_limit(at, cutter, section.largest_drop)
@@ -172,9 +175,7 @@ class _Pruning:
             outputs = outputs_of(shorter, self.data, samples)
             return float(self.data.task.divergence(outputs, reference).sum())
 
-        shape = self.job.spec.inputs
-        macs = partial(count_macs, input_shape=shape)
-        short = cut_depth(network, shape, cost=macs, target=depth, degradation=degradation)
+        short = cut_depth(network, self.job.spec.inputs, cost=self._macs, target=depth, degradation=degradation)
         figures = CutFigures("MACs", short.share, dropped=[path for path, _ in short.dropped])
         return Cut(short.network, short.plan, figures)
 
@@ -221,6 +222,9 @@ class _Pruning:
         value = self._value(network)
         return value if self.metric.better == "higher" else -value
 
+    def _macs(self, network: nn.Module) -> int:
+        return count_macs(network, self.job.spec.inputs)
+
     def _value(self, network: nn.Module) -> float:
         return metric_of(network, self.data, self.data.validation)
 
@@ -228,10 +232,10 @@ class _Pruning:
         return [inputs for inputs, _ in self.job.labelled(count)]
 
     def _metrics(self, first: nn.Module, last: nn.Module, before: Mapping[str, int]) -> JsonObject:
-        after, shape = widths(last) | halved_widths(last), self.job.spec.inputs
+        after = widths(last) | halved_widths(last)
         is_in_units = self.sensitivity is not None and self.metric.unit != "%"
-        macs, params = count_macs(last, shape), count_parameters(last)
-        kept = {"macs": macs / count_macs(first, shape), "params": params / count_parameters(first)}
+        macs, params = self._macs(last), count_parameters(last)
+        kept = {"macs": macs / self._macs(first), "params": params / count_parameters(first)}
         return {
             "history": history_to_json(self.history),
             "macs": macs,
@@ -239,6 +243,8 @@ class _Pruning:
             "kept": kept,
             "cuts": [each.to_json() for each in self.cuts],
             **({"floor": self.floor} if self.floor is not None else {}),
+            # For advice: where no block can go, none is to be dropped.
+            **({"least_depth": self.least_depth} if self.least_depth is not None else {}),
             **({"sensitivity": list(map(asdict, self.sensitivity))} if self.sensitivity is not None else {}),
             **({"sensitivity_of": self.metric.name} if is_in_units else {}),
             # A layer of a block that was dropped has no channels left.
