@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,7 @@ from edgekd.errors import DataError, EdgekdError
 from edgekd.log import get_logger
 
 if TYPE_CHECKING:
+    from edgekd.bundle.inputs import InputFile
     from edgekd.bundle.predict import FilePrediction
 
 logger = get_logger(__name__)
@@ -78,7 +79,8 @@ def predict(
         )
     files = files_in(images, predictor.preprocess.kind)
     is_document = as_json or coco is not None
-    watched = track(files, "files", len(files)) if is_document or not sys.stdout.isatty() else files
+    paths = [each.path for each in files]
+    watched = track(paths, "files", len(paths)) if is_document or not sys.stdout.isatty() else paths
     broken: list[DataError] = []
 
     def skip(error: DataError) -> None:
@@ -88,9 +90,10 @@ def predict(
 
     found = predictor.stream(watched, top, batch, skip)
     if out is not None:
-        found = written(found, out, "--out", files_of)
+        found = PredictionFiles(out, "--out", files).of(found, files_of)
     if pictures is not None:
-        found = written(found, pictures, "--pictures", lambda each: {"predicted.jpg": predictor.drawn(each)})
+        drawn = PredictionFiles(pictures, "--pictures", files)
+        found = drawn.of(found, lambda each: {"predicted.jpg": predictor.drawn(each)})
     if coco is not None:
         typer.echo(json.dumps(list(predictor.results(found, coco))))
     elif as_json:
@@ -118,30 +121,66 @@ def files_of(found: "FilePrediction") -> "Mapping[str, bytes]":
     return found.prediction.to_files()
 
 
-def written(
-    found: "Iterable[FilePrediction]",
-    folder: Path,
-    option: str,
-    files: "Callable[[FilePrediction], Mapping[str, bytes]]",
-) -> "Iterator[FilePrediction]":
-    """Write the ``files`` of predictions into ``folder``, by their own files' names, and yield the predictions.
+class PredictionFiles:
+    """Files of predictions below ``folder``, named as the files to predict and in the folders in which these lie.
 
     Raises:
-        EdgekdError: two have one name.
+        EdgekdError: two files to predict have one place there.
     """
-    from edgekd.files import make_folder, write_bytes
 
-    names: set[str] = set()
-    for each in found:
-        stem = Path(each.file).stem + ("" if each.row is None else f".{each.row}")
-        if stem in names:
-            raise EdgekdError(
-                f"two files are called {stem!r}: predict them one folder at a time, each with its own {option}"
-            )
-        names.add(stem)
-        for ending, content in files(each).items():
-            write_bytes(make_folder(folder) / f"{stem}.{ending}", content)
-        yield each
+    def __init__(self, folder: Path, option: str, inputs: "Sequence[InputFile]"):
+        self.folder, self.option = folder, option
+        self.inputs = {each.path.resolve() for each in inputs}
+        self.places: dict[str, Path] = {}
+        self.made: dict[Path, tuple[str, int | None]] = {}
+        self.replaced: list[str] = []
+        taken: dict[Path, Path] = {}
+        for path, place in inputs:
+            stem = place.with_name(place.stem)
+            if (other := taken.setdefault(stem, path)) != path:
+                raise self._same(other, path, stem)
+            self.places.setdefault(str(path), stem)
+
+    def of(
+        self, found: "Iterable[FilePrediction]", files: "Callable[[FilePrediction], Mapping[str, bytes]]"
+    ) -> "Iterator[FilePrediction]":
+        """Write the ``files`` of predictions, by the endings of their names, and yield the predictions.
+
+        Files of before are replaced with a warning.
+
+        Raises:
+            EdgekdError: a file would replace another prediction's, or one that is to be predicted.
+        """
+        from edgekd.folders import several
+
+        for each in found:
+            row = "" if each.row is None else f".{each.row}"
+            for ending, content in files(each).items():
+                place = self.places[each.file]
+                self._write(place.with_name(f"{place.name}{row}.{ending}"), content, (each.file, each.row))
+            yield each
+        if count := len(self.replaced):
+            what = "a file of before was" if count == 1 else f"{count} files of before were"
+            logger.warning(f"{self.folder}: {what} replaced: {several(self.replaced)}")
+
+    def _write(self, place: Path, content: bytes, source: "tuple[str, int | None]") -> None:
+        from edgekd.files import lies_there, write_bytes
+
+        path = self.folder / place
+        other = self.made.setdefault(path, source)
+        if other != source:
+            raise self._same(other[0], source[0], place)
+        if path.resolve() in self.inputs:
+            raise EdgekdError(f"{self.option}: the prediction of {source[0]} would replace {path}: give another folder")
+        if lies_there(path) and not (path.is_file() and path.read_bytes() == content):
+            self.replaced.append(str(place))
+        write_bytes(path, content)
+
+    def _same(self, one: Path | str, other: Path | str, place: Path) -> EdgekdError:
+        return EdgekdError(
+            f"the predictions of {one} and {other} would both be {self.folder / place}: rename one, or predict each "
+            f"with its own {self.option}"
+        )
 
 
 def line(found: "FilePrediction") -> str:

@@ -314,9 +314,11 @@ def pictures(draw: Callable[[str], Path], tmp_path: Path) -> Path:
 
 
 def test_folders_are_searched(pictures: Path) -> None:
-    assert files_in([pictures, pictures / "a.png"], "image") == [
-        pictures / "a.png", pictures / "deeper" / "B.PNG", pictures / "a.png",
-    ]  # fmt: skip
+    assert files_in([pictures, pictures / "deeper/B.PNG"], "image") == [
+        (pictures / "a.png", Path("a.png")),
+        (pictures / "deeper" / "B.PNG", Path("deeper/B.PNG")),
+        (pictures / "deeper" / "B.PNG", Path("B.PNG")),
+    ]
     with pytest.raises(DataError, match=r"deeper: holds no tables \(\.npy \.csv\)"):
         files_in([pictures / "deeper"], "vector")
 
@@ -338,7 +340,7 @@ def test_the_command_says_what_it_leaves_out_and_turns_what_lies(edgekd: Any, bu
 
 
 def test_the_batch_changes_nothing(bundle: Path, pictures: Path) -> None:
-    files = files_in([pictures] * 3, "image")
+    files = [each.path for each in files_in([pictures] * 3, "image")]
     one, five = (Predictor(bundle).predict(files, batch=batch) for batch in (1, 5))
     assert one == five and len(one) == 6
 

@@ -75,18 +75,22 @@ def test_a_student_learns_from_logits_and_from_channels(data, teacher):
         build_terms([LossSpec("dkd")], student, teacher, SHAPE, task=data.task)
 
 
-def test_a_bundle_predicts_masks_in_the_size_of_their_images(data, teacher, file, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def bundle(data, teacher, file, tmp_path_factory) -> Path:
     golden = next(iter(data.inputs(data.test)))[:4]
     with torch.no_grad():
         outputs = teacher(golden).numpy()
-    bundle = pack(
-        tmp_path / "bundle",
+    return pack(
+        tmp_path_factory.mktemp("packed") / "bundle",
         name="squares",
         models={"float32": file},
         task=data.task,
         preprocess=data.preprocess,
         golden=(golden.numpy(), outputs),
     )
+
+
+def test_a_bundle_predicts_masks_in_the_size_of_their_images(data, bundle, tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     picture = data.test.raw[0].numpy().transpose(1, 2, 0).repeat(2, 0).repeat(2, 1)
     Image.fromarray(picture).save(tmp_path / "photos" / "one.png")
@@ -97,7 +101,56 @@ def test_a_bundle_predicts_masks_in_the_size_of_their_images(data, teacher, file
     assert mask.shape == (16, 16) and (mask == expected)[expected != 255].mean() > 0.9
     shown = Image.open(tmp_path / "shown" / "one.predicted.jpg")
     assert shown.size == (16, 16) and shown.mode == "RGB"
-    (tmp_path / "photos" / "one.jpg").write_bytes((tmp_path / "photos" / "one.png").read_bytes())
-    for option in ("out", "pictures"):
-        with pytest.raises(EdgekdError, match=f"two files are called 'one': .* its own --{option}"):
-            predict(bundle, [tmp_path / "photos"], **{option: tmp_path / "masks"})
+
+
+def written(folder: Path, names: list[str], data: DataSet) -> Path:
+    """Write the first test images under ``names`` below ``folder``."""
+    for name, image in zip(names, data.test.raw.numpy(), strict=False):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(folder / name)
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_predictions_lie_in_the_folders_of_their_images(data, bundle, tmp_path, capsys):
+    photos = written(tmp_path / "photos", ["one.png", "a/one.png", "a/b/one.png"], data)
+    assert predict(bundle, [photos], out=tmp_path / "masks", pictures=tmp_path / "shown", as_csv=True) == 0
+    assert [row.split(",")[0] for row in capsys.readouterr().out.splitlines()[1:]] == [
+        str(photos / name) for name in ("one.png", "a/one.png", "a/b/one.png")
+    ]
+    found = files(tmp_path / "masks")
+    assert {*found} == {"one.mask.png", "a/one.mask.png", "a/b/one.mask.png"}
+    assert {*files(tmp_path / "shown")} == {"one.predicted.jpg", "a/one.predicted.jpg", "a/b/one.predicted.jpg"}
+    for name in found:  # as of each image alone, whose name alone is then kept
+        assert predict(bundle, [photos / name.replace(".mask", "")], out=tmp_path / "alone") == 0
+        assert files(tmp_path / "alone") == {"one.mask.png": found[name]}
+    assert len({*found.values()}) == 3
+    said = capsys.readouterr().err
+    assert said.count(f"{tmp_path / 'alone'}: a file of before was replaced: one.mask.png") == 2
+    assert predict(bundle, [photos], out=tmp_path / "masks") == 0
+    assert "replaced" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["out", "pictures"])
+def test_no_prediction_replaces_another_or_an_image(option, data, bundle, tmp_path):
+    photos = written(tmp_path / "photos", ["a/one.png", "a/one.jpg", "b/a/one.png"], data)
+    target = {option: tmp_path / "written"}
+    said = rf"photos/a/one.jpg and .*photos/a/one.png would both be .*written/a/one: rename .* its own --{option}"
+    with pytest.raises(EdgekdError, match=said):
+        predict(bundle, [photos], **target)
+    with pytest.raises(EdgekdError, match="photos/b/a/one.png would both be .*written/a/one: rename one"):
+        (photos / "a/one.jpg").unlink()
+        predict(bundle, [photos, photos / "b"], **target)
+    assert not (tmp_path / "written").exists()
+    # One image that is named twice has one prediction.
+    assert predict(bundle, [photos / "a", photos / "a/one.png"], **target) == 0
+    [made] = files(tmp_path / "written")
+    before = (photos / "a/one.png").read_bytes()
+    (photos / "a/one.png").rename(photos / "a" / made)
+    written(photos, ["a/one.png"], data)
+    with pytest.raises(EdgekdError, match=f"a/one.png would replace {photos / 'a' / made}: give another folder"):
+        predict(bundle, [photos / "a"], **{option: photos / "a"})
+    assert (photos / "a" / made).read_bytes() == before
