@@ -102,6 +102,7 @@ class ExportNode(Node[Exported]):
     Attributes:
         number: of the stage in the recipe; the teacher has 0.
         targets: of the recipe.
+        judged: the one of them that the budget is judged on; the first where it is left out.
         asked: the bounds that a measured placement of int8 layers must keep.
     """
 
@@ -109,6 +110,7 @@ class ExportNode(Node[Exported]):
     number: int
     data: DataSet
     targets: Sequence[Target] = ()
+    judged: Target | None = None
     asked: Bounds = NO_BOUNDS
 
     within: ClassVar[str] = "exports"
@@ -122,8 +124,8 @@ class ExportNode(Node[Exported]):
         # The predictions are this runtime's on this processor: another one may saturate where this one does not.
         here = fingerprint()
         machine = [here.cpu.to_json(), here.packages]
-        judged = self._judged
-        placing = [PLACING, judged.device, judged.threads, self._bounds.to_json()] if self._is_placed else []
+        at = self._placed_on or self._wanted[0]
+        placing = [PLACING, at.device, at.threads, self._bounds.to_json()] if self._is_placed else []
         about = ["export", VERSION, self.done.content, self.data.decoded_fingerprint, machine, self._profiles, placing]
         return sha256(canonical_json(about))
 
@@ -132,7 +134,7 @@ class ExportNode(Node[Exported]):
         started = time.monotonic()
         artifact, data = self._artifact, self.data
         network, trained = restore(artifact), quantization_of(artifact.spec).profile
-        profiles = served(trained, self._profiles)
+        profiles = self._served
         with self._placing(profiles[0]) if self._is_placed else nullcontext() as placing:
             files = write_files(folder, network, artifact.spec, data.preprocess, data.classes, profiles, placing)
         ours = outputs_of(network, data, data.test)
@@ -159,14 +161,25 @@ class ExportNode(Node[Exported]):
         return self.done.artifact
 
     @property
-    def _judged(self) -> Target:
-        return self.targets[0] if self.targets else Target()
+    def _wanted(self) -> list[Target]:
+        """The budget's target first."""
+        return [*([self.judged] if self.judged else []), *self.targets] or [Target()]
+
+    @cached_property
+    def _placed_on(self) -> Target | None:
+        """The budget's target or, where it has no file whose layers can be timed, the first that has one."""
+        fit = (each for each in self._wanted if can_be_timed(each) and file_profile(each) in self._served)
+        return next(fit, None)
 
     @property
     def _profiles(self) -> list[str]:
         # The file that is measured here comes first.
         targets = sorted(self.targets, key=lambda target: not is_here(file_profile(target)))
         return list(dict.fromkeys(map(file_profile, targets))) or [DEFAULT_PROFILE]
+
+    @cached_property
+    def _served(self) -> list[str]:
+        return served(quantization_of(self._artifact.spec).profile, self._profiles)
 
     @property
     def _is_placed(self) -> bool:
@@ -181,18 +194,18 @@ class ExportNode(Node[Exported]):
 
     @contextmanager
     def _placing(self, first: str) -> Iterator[Placing]:
-        """Measure on the budget's target or, where that cannot be timed, the first file, here if it runs here."""
-        judged, data = self._judged, self.data
-        if not can_be_timed(judged):
+        """Where no target can be timed, the first file is measured here if it runs here."""
+        target, data = self._placed_on, self.data
+        if target is None:
             here = LocalTarget() if is_timed_here(first) else None
             evidence = partial(validation_evidence, data=data, runtime=runs_in(first), optimised=is_here(first))
             yield Placing(first, 1, here, self._bounds, evidence)
             return
-        with resolve_target(judged.device) as at:
-            evidence = partial(validation_evidence, data=data, runtime=judged.runtime)
+        with resolve_target(target.device) as at:
+            evidence = partial(validation_evidence, data=data, runtime=target.runtime)
             if not isinstance(at, LocalTarget):
-                evidence = partial(_evidence_there, at=at, data=data, runtime=judged.runtime)
-            yield Placing(file_profile(judged), judged.threads, at, self._bounds, evidence)
+                evidence = partial(_evidence_there, at=at, data=data, runtime=target.runtime)
+            yield Placing(file_profile(target), target.threads, at, self._bounds, evidence)
 
 
 def validation_evidence(path: Path, data: DataSet, runtime: str = REFERENCE, optimised: bool = True) -> Evidence:

@@ -51,7 +51,7 @@ def make_report(
     nodes: NodeCache,
     command: str,
 ) -> schema.Report:
-    """Return the report of a whole run; the budget is checked on the last network in the first target's runtime."""
+    """Return the report of a whole run; the budget is checked on the last network, on the first measured target."""
     folder = nodes.folder
     of = Rows(folder, data, nodes, teacher=exports[0].label)
     rows = [of.network(export.label, export.evaluation, export.folder) for export in exports]
@@ -120,7 +120,7 @@ def _of_targets(
     compared: Mapping[Target, schema.AgainstBaseline],
     devices: Mapping[str, Sequence[str]],
 ) -> list[schema.Row]:
-    """Each network on each target; the first target's runtime comes last, because readers look for it there."""
+    """Each network on each target; the runtime of the first measured one comes last: readers look for it there."""
     there = {each.target: each for each in remote}
     # A target that the last network has no file for cannot judge the recipe.
     reached = [each for each in recipe.targets if each in measured or _has(there.get(each), exports[-1])]

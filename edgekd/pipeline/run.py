@@ -25,12 +25,12 @@ from edgekd.pipeline.report import make_report
 from edgekd.pipeline.resolve import must_be_driven, resolve_targets
 from edgekd.pipeline.runner import StageRunner
 from edgekd.pipeline.stage_result import StageResult
-from edgekd.pipeline.target_plan import list_targets, plan_targets
+from edgekd.pipeline.target_plan import judged_target, list_targets, plan_targets
 from edgekd.pipeline.teachers import EnsembleNode
 from edgekd.pipeline.threads import hold_threads, threads_given_back
 from edgekd.pipeline.worker import train_for_rank_zero
 from edgekd.quantize.placement import Bounds, MetricBound
-from edgekd.recipe import Recipe
+from edgekd.recipe import Recipe, Target
 from edgekd.report.html import render_html
 from edgekd.report.schema import Report
 from edgekd.stages.targets import is_measured_here
@@ -68,7 +68,8 @@ def run(
         return train_for_rank_zero(recipe)
     with run_folder(folder), threads_given_back():
         recipe, probed = resolve_targets(recipe)
-        for line in list_targets(recipe, plan_targets(recipe, probed)):
+        targets = plan_targets(recipe, probed)
+        for line in list_targets(recipe, targets):
             logger.info(line)
         compared_with = baseline_files(baseline, recipe, probed) if baseline else {}
         planned, given = plan(recipe), recipe
@@ -81,7 +82,7 @@ def run(
         write_text(folder / RECIPE, recipe.to_yaml())
         data, nodes = planned.data, NodeCache(folder, cache)
         teachers, stages = StageRunner(recipe, data, planned.starts, nodes, log, watch).run()
-        exports = _export(recipe, data, stages, nodes)
+        exports = _export(recipe, data, stages, nodes, judged_target(targets))
         ensemble = nodes.make(EnsembleNode(teachers, data)) if len(teachers.members) > 1 else None
         question = recipe.budget.latency_ratio or 1.0
         here = [target for target in recipe.targets if is_measured_here(target)]
@@ -111,14 +112,16 @@ def run(
         return distributed.broadcast(report)
 
 
-def _export(recipe: Recipe, data: DataSet, stages: list[StageResult], nodes: NodeCache) -> list[Exported]:
+def _export(
+    recipe: Recipe, data: DataSet, stages: list[StageResult], nodes: NodeCache, judged: Target
+) -> list[Exported]:
     """The teacher's files first: what students must keep follows from them."""
     teacher = nodes.make(ExportNode(stages[0], 0, data, recipe.targets))
     bounds = Bounds(
         _metric_bound(recipe, data, teacher), recipe.budget.largest_bytes(teacher.evaluation.here.size_bytes)
     )
     rest = enumerate(stages[1:], start=1)
-    return [teacher, *(nodes.make(ExportNode(done, n, data, recipe.targets, bounds)) for n, done in rest)]
+    return [teacher, *(nodes.make(ExportNode(done, n, data, recipe.targets, judged, bounds)) for n, done in rest)]
 
 
 def _metric_bound(recipe: Recipe, data: DataSet, teacher: Exported) -> MetricBound | None:

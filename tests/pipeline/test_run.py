@@ -16,6 +16,7 @@ from edgekd.bench.profile.roofs import Roofs
 from edgekd.bundle.predict import Predictor
 from edgekd.bundle.verify import verify
 from edgekd.data import load_data
+from edgekd.devices.registry import Device, add_device
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.files import sha256_file
 from edgekd.formatting import columns
@@ -26,11 +27,21 @@ from edgekd.pipeline.baseline_latency import baseline_files
 from edgekd.pipeline.evaluate import ExportNode
 from edgekd.pipeline.node import NodeCache
 from edgekd.pipeline.run import run
+from edgekd.pipeline.target_plan import judged_target, plan_targets
 from edgekd.recipe import Target, load_recipe
 from edgekd.report.schema import Report
 from edgekd.scratch import hold
 from edgekd.train import logits_of
-from tests.toy import RECIPE, SHORT, blank_pictures, fixed_times, product_hashes, run_stages, write_recipe
+from tests.toy import (
+    RECIPE,
+    SHORT,
+    blank_pictures,
+    fixed_times,
+    product_hashes,
+    run_stages,
+    timed_by_size,
+    write_recipe,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -153,6 +164,53 @@ def test_roofs_beside_a_busy_neighbour_are_measured_once_in_a_run(recipe, again,
     profiles = run(recipe, again).profiles
     assert [each.model for each in profiles] == ["teacher", "quantized"]
     assert [each.roofs["busy"] for each in profiles] == [0.5, 0.5] and asked == [1]
+
+
+PLACED = RECIPE[: RECIPE.index("student:")].replace("epochs: 2", "epochs: 1") + (
+    "stages: [{quantize: {epochs: 0, rungs: [ptq], calibration: minmax, placement: measured, profile: PROFILE}}]\n"
+    "budget: {accuracy_drop: 100}\n"
+)
+TWO_TARGETS = "targets: [{device: orin, runtime: tensorrt}, {device: cpu, threads: 3}]\n"
+
+
+@pytest.fixture
+def placements(monkeypatch):
+    """The place and the threads of each timing of a placement, by the test double of this machine's clock."""
+    found = []
+
+    def timed(plan, *rest, **more):
+        found.append(("here", plan.threads))
+        return timed_by_size(plan, *rest, **more)
+
+    monkeypatch.setattr("edgekd.bench.target.measure", timed)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("profile", "registered"),
+    [
+        ("portable", []),  # the board is not measured
+        ("onnxruntime-x86", ["orin"]),  # it has no file
+    ],
+)
+def test_placement_is_measured_on_the_budgets_target(profile, registered, placements, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "devices.json"))
+    for name in registered:
+        add_device(Device(name, "127.0.0.1:1"))
+    recipe = load_recipe(write_recipe(tmp_path, PLACED.replace("PROFILE", profile) + TWO_TARGETS))
+    [_, quantized] = run_stages(recipe, tmp_path / "run")
+    data, judged = load_data(recipe.data, recipe.seed), judged_target(plan_targets(recipe, registered))
+    made = NodeCache(tmp_path / "run").make(ExportNode(quantized, 1, data, recipe.targets, judged))
+    assert {*placements} == {("here", 3)}
+    assert made.file_for(recipe.targets[1]).placement.candidates
+
+
+@pytest.mark.slow
+def test_a_run_places_on_the_target_that_its_report_is_judged_on(placements, tmp_path):
+    text = PLACED.replace("PROFILE", "portable") + TWO_TARGETS
+    report = run(load_recipe(write_recipe(tmp_path, text)), tmp_path / "run")
+    assert report.deployed.place == "cpu, onnxruntime, 3 threads"
+    assert {*placements} == {("here", 3)}
 
 
 def test_the_same_recipe_elsewhere_gives_the_same_bytes(finished, recipe, tmp_path):
