@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from edgekd.report.verdict import Line
     from edgekd.search.fit import FitResult
     from edgekd.strict_json import JsonObject
+    from edgekd.tasks.metric import Metric
 
 BUDGET_NOT_MET = 2
 
@@ -96,12 +97,14 @@ def on_validation(found: "JsonObject") -> str:
 
     metric = metric_named(found["metric"])
 
-    def shown(drop: float, error: float) -> str:
-        return f"{metric.shown_change(metric.change(drop))} (± {shortest(metric.scale * error, 2)})"
+    def shown(of: "Metric", drop: float, error: float) -> str:
+        return f"{of.shown_change(of.change(drop))} (± {shortest(of.scale * error, 2)})"
 
-    words = f"{found['n']} validation samples: {metric.title} {shown(found['drop'], found['error'])} to the teacher"
+    changes = {metric: found, **{metric_named(name): own for name, own in found.get("others", {}).items()}}
+    each = ", ".join(f"{of.title} {shown(of, own['drop'], own['error'])}" for of, own in changes.items())
+    words = f"{found['n']} validation samples: {each} to the teacher"
     if "corrected_drop" in found:
-        words += f"; {shown(found['corrected_drop'], found['corrected_error'])} {corrected_by(found)}"
+        words += f"; {shown(metric, found['corrected_drop'], found['corrected_error'])} {corrected_by(found)}"
     if "assurance" not in found:
         return words
     return f"{words}, which keeps the budget with a probability of {found['assurance']:.0%}"

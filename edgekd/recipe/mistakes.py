@@ -9,10 +9,11 @@ from pydantic_core import ErrorDetails
 
 from edgekd.errors import RecipeError
 from edgekd.nearest import among, nearest
-from edgekd.options import Mistake
+from edgekd.options import Budget, Mistake
 from edgekd.recipe.expected import choices, expected, kind_at
 from edgekd.recipe.schema import EVERY_KEY, Recipe
 from edgekd.recipe.tree import Loc, Origin, Tree, mistake
+from edgekd.tasks.registry import metrics_by_name
 
 MOST = 10
 # pydantic's mark at the end of the place of a key that is no name.
@@ -68,7 +69,10 @@ def _explained(details: ErrorDetails) -> Mistake:
 
 
 def unknown_key(loc: Loc) -> str:
-    section = kind_at(loc[:-1])[0]
+    section, name = kind_at(loc[:-1])[0], loc[-1]
+    if section is Budget and name in metrics_by_name():
+        bounded = "how much worse than the teacher's it may be"
+        return f"a budget bounds no value of {name}, but {bounded}: drop: {{{name}: 1.0}}"
     known = [*section.model_fields, *(["extends"] if section is Recipe else [])]
     return f"unknown key{among(str(loc[-1]), known, EVERY_KEY)}"
 

@@ -20,6 +20,7 @@ from edgekd.search.study_log import START, StudyLog
 from edgekd.search.time_spent import TimeSpent
 from edgekd.strict_json import JsonObject
 from edgekd.tasks.metric import Metric
+from edgekd.tasks.registry import metric_named
 
 logger = get_logger(__name__)
 
@@ -169,8 +170,12 @@ def say_outcome(number: int, figures: Figures | None, metric: Metric, found: Jso
     if figures is None:
         logger.warning(f"trial {number} gave no network: {found.get('error')}")
         return
-    words = metric.shown_change(metric.change(figures.drop))
-    logger.info(f"  {metric.precisely(figures.value)} on {figures.n} validation samples, {words} to the teacher")
+    changes = [metric.shown_change(metric.change(figures.drop))]
+    for name, (drop, _) in figures.others.items():
+        other = metric_named(name)
+        changes.append(f"{other.shown_change(other.change(drop))} of {other.title}")
+    value = f"{metric.title} {metric.precisely(figures.value)}"
+    logger.info(f"  {value} on {figures.n} validation samples, {', '.join(changes)} to the teacher")
 
 
 def figures_of(entry: JsonObject) -> Figures | None:

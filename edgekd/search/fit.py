@@ -113,12 +113,12 @@ class _Search:
         self.placed = {arm.name for arm in space.arms if is_placed_by_measurement(space.recipe({ARM: arm.name}))}
 
     def begin(self) -> None:
-        key, older = _keys(self.space)
+        key, *older = _keys(self.space)
         known = self.log.last("begin")
         if known is None:
             arms = [vars(arm) for arm in self.arms]
             self.log.append("begin", schema_version=SCHEMA_VERSION, key=key, objective=self.goal.objective, arms=arms)
-        elif known.get("key") not in (key, older):
+        elif known.get("key") not in (key, *older):
             raise StorageError(
                 f"{self.folder} holds a search of another recipe: choose another folder with --out, or remove it"
             )
@@ -366,6 +366,8 @@ class _Search:
         """
         metric = self.base.kind.metrics[0].name
         known: JsonObject = {"metric": metric, "drop": figures.drop, "error": figures.error, "n": figures.n}
+        if figures.others:
+            known["others"] = {name: {"drop": drop, "error": error} for name, (drop, error) in figures.others.items()}
         study = self.study()
         arm = next(arm for arm in study.arms if arm.name == winner.arm)
         if arm.has_curve:
@@ -382,13 +384,12 @@ class _Search:
         return {**known, "corrected_drop": mean, "corrected_error": error}
 
 
-def _keys(space: Space) -> tuple[str, str]:
+def _keys(space: Space) -> tuple[str, ...]:
     """Return the hashes of all that decisions follow from: two of another objective or range are two searches."""
-    arms = [
-        [arm.name, dict(arm.document), [[each.name, asdict(each.values)] for each in arm.dimensions]]
-        for arm in space.arms
-    ]
-    return search_keys(space.base, space.written, space.objective, arms)
+    ranges = [[[each.name, asdict(each.values)] for each in arm.dimensions] for arm in space.arms]
+    arms = [[arm.name, dict(arm.document), own] for arm, own in zip(space.arms, ranges, strict=True)]
+    kinds = [[arm.name, own] for arm, own in zip(space.arms, ranges, strict=True)]
+    return search_keys(space, [space.objective, kinds], [space.objective, arms])
 
 
 def _place(target: Target) -> str:

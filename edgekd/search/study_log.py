@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -12,11 +12,14 @@ from edgekd.errors import StorageError
 from edgekd.files import canonical_json, read_content, sha256, storage
 from edgekd.recipe import Recipe
 from edgekd.records.candidate_figures import MACHINE
+from edgekd.search.space import ARM, Space
 from edgekd.strict_json import JsonObject
 
 EVENT = "event"
 # Of a job, and of the time while it is done: from neither of them follows what is tried.
 START, RUNNING = "start", "running"
+# Of data: how fast they are read, and not which they are.
+OF_READING = ("workers", "in_memory", "download")
 # Of contents, in addition to their hashes: of an epoch, by which a stage's training is as long as in a run.
 STEPS = "steps"
 
@@ -70,29 +73,42 @@ class StudyLog:
         return total
 
 
-def search_keys(base: Recipe, written: Mapping[str, str], *others: Any) -> tuple[str, str]:
-    """Return the hashes of the recipe ``base`` and of ``others``, JSON both, from which a search's decisions follow.
+def search_keys(space: Space, others: Sequence[Any], older: Sequence[Any]) -> tuple[str, ...]:
+    """Return the hashes of the recipes of ``space`` and of ``others``, from which a search's decisions follow.
 
-    Options that are newer than a search are no part of it where they do what was done before them.
+    Options that are newer than a search are no part of it where they do what was done before them, nor are a search's
+    name and what decides how fast data are read. A value that is written out is the same as the default that it is.
 
     Args:
-        written: how each absolute path in them was written: a search may go on in another place.
+        others: further JSON that decisions follow from.
+        older: the same for searches whose hashes are of recipes as they were written.
 
     Returns:
-        The hash, and the one that searches before that have, whose paths are absolute.
+        The hash, and those that older searches have: with recipes as they were written, and with absolute paths too.
     """
-    document = base.to_json()
+    recipes = [_decisive(space.recipe({ARM: arm.name})) for arm in space.arms]
+    for each in recipes:
+        del each["name"]
+        for name in OF_READING:
+            each["data"].pop(name, None)
+    before = [_decisive(space.base), *older]
+    found = (_as_written([recipes, *others], space.written), _as_written(before, space.written), before)
+    return tuple(sha256(canonical_json(each)) for each in found)
+
+
+def _decisive(recipe: Recipe) -> JsonObject:
+    """Return a recipe as JSON, without options that are newer than a search where they do what was done before."""
+    document = recipe.to_json()
     # The defaults of before there were validation samples of the data's own, whose change their hash shows.
     data = {"validation": SHARE_OF_TRAIN, **document["data"]}
     if data.get("validation_of") == Data.model_fields["validation_of"].default:
         del data["validation_of"]
-    stages = zip(base.stages, document["stages"], strict=True)
+    stages = zip(recipe.stages, document["stages"], strict=True)
     kept = [
         {stage.name: {name: value for name, value in options[stage.name].items() if name in stage.settings()}}
         for stage, options in stages
     ]
-    found = [{**document, "data": data, "stages": kept}, *others]
-    return sha256(canonical_json(_as_written(found, written))), sha256(canonical_json(found))
+    return {**document, "data": data, "stages": kept}
 
 
 def _as_written(value: Any, written: Mapping[str, str]) -> Any:

@@ -116,12 +116,12 @@ def sweep(space: Space, folder: Path, runner: JobRunner | None = None) -> int:
 
 def _begin(log: StudyLog, space: Space, points: Sequence[GridPoint], folder: Path) -> None:
     documents = [dict(arm.document) for arm in space.arms]
-    key, older = search_keys(space.base, space.written, documents, list(points))
+    key, *older = search_keys(space, list(points), [documents, list(points)])
     known = log.last("begin")
     if known is None:
         arms = [{"name": arm.name, "levels": 1} for arm in space.arms]
         log.append("begin", schema_version=SCHEMA_VERSION, key=key, objective=space.objective, arms=arms)
-    elif known.get("key") not in (key, older):
+    elif known.get("key") not in (key, *older):
         raise StorageError(f"{folder} holds a search of another recipe or grid: choose another folder with --out")
 
 

@@ -28,6 +28,12 @@ TASK_NAMES = " or ".join(map(repr, TASKS))
         ),
         (
             "name: small",
+            "name: small\nbudget: {accuracy: 0.9}",
+            "r.yaml:2: budget.accuracy: a budget bounds no value of accuracy, but how much worse than the teacher's it "
+            "may be: drop: {accuracy: 1.0}",
+        ),
+        (
+            "name: small",
             "name: small\ndecoder: {'': 1}",
             "r.yaml:2: decoder: expected names as keys, got ''",
         ),

@@ -387,7 +387,7 @@ def test_a_search_begun_before_an_option_was_there_goes_on(tmp_path: Path) -> No
     path = tmp_path / "r.yaml"
     path.write_text(BEFORE)
     known = "775e10ad83f0f2b07e44aeb34804486580d26e87ea61bd43ad9f2ab43a615fd0"
-    assert driver._keys(open_space(path, [])) == (known, known)
+    assert driver._keys(open_space(path, []))[1:] == (known, known)
     path.write_text(BEFORE.replace("- distill: {", "- distill: {fuse_teacher: true, "))
     assert known not in driver._keys(open_space(path, []))
 
@@ -451,6 +451,26 @@ def test_another_search_in_the_folder_is_refused(open_recipe: Callable[..., Spac
             fit(open_recipe("budget.accuracy_drop=1.0", other), tmp_path / "fit")
     with pytest.raises(StorageError, match="holds no search"):
         fit(open_recipe(), tmp_path)
+
+
+def test_a_recipe_that_says_the_same_goes_on(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
+    """A default is written out, data are read by other processes, and the search has another name and other words."""
+    known = fit(open_recipe(), tmp_path / "fit").summary["winner"]
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "# Words.\n"
+        + RECIPE.replace("name: small", "name: other")
+        .replace("{source: digits}", "{source: digits, batch_size: 128, workers: 0, in_memory: true}")
+        .replace("objective:", "targets: [{device: cpu}]\nobjective:")
+    )
+    space = open_space(path, ["budget.drop={accuracy: 1.0}"])
+    with pytest.raises(StorageError, match="a search of another recipe"):
+        # The same bound in its long form is another word for it, and may be another metric's.
+        fit(space, tmp_path / "fit")
+    assert fit(open_space(path, ["budget.accuracy_drop=1.0"]), tmp_path / "fit").summary["winner"] == known
+    for other in ("data.batch_size=64", "seed=1", "distill.hard_weight=0.2", "targets=[{device: cpu, threads: 2}]"):
+        with pytest.raises(StorageError, match="a search of another recipe"):
+            fit(open_space(path, ["budget.accuracy_drop=1.0", other]), tmp_path / "fit")
 
 
 def test_other_contents_at_the_same_paths_are_refused(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
@@ -841,7 +861,7 @@ def test_a_search_that_is_moved_with_its_recipe_goes_on(open_recipe: Callable[..
     shutil.copytree(first, second)
     assert fit(open_space(second / "r.yaml", budget), second / "fit").summary["winner"] == known
     # One that is older goes on where it began.
-    new, older = driver._keys(open_space(first / "r.yaml", budget))
+    new, _, older = driver._keys(open_space(first / "r.yaml", budget))
     assert new != older
     for folder in (first, second):
         journal = folder / "fit/journal.jsonl"
@@ -872,6 +892,11 @@ def test_the_winner_s_change_has_the_sign_and_the_unit_of_its_metric() -> None:
     assert on_validation(error) == (
         "35 validation samples: mean absolute error +3.20 (± 0.51) to the teacher, which keeps the budget with a "
         "probability of 93%"
+    )
+    further = {"rmse": {"drop": 4.0, "error": 0.6}, "r2": {"drop": 0.1, "error": 0.04}}
+    assert on_validation({**error, "others": further}) == (
+        "35 validation samples: mean absolute error +3.20 (± 0.51), root mean squared error +4.00 (± 0.6), coefficient "
+        "of determination −0.100 (± 0.04) to the teacher, which keeps the budget with a probability of 93%"
     )
     share = {"metric": "box_map", "drop": 0.012, "error": 0.004, "n": 100, "corrected_drop": -0.01}
     assert on_validation({**share, "corrected_error": 0.003}) == (
