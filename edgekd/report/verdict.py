@@ -18,6 +18,7 @@ from edgekd.formatting import (
 from edgekd.report.budget import DROP
 from edgekd.report.deployed import is_teacher, network_rows
 from edgekd.report.schema import Check, Note, Report, Row
+from edgekd.tasks.metric import Metric
 
 MOST_OF_A_CODE = 5
 NO_BUDGET = "No budget set"
@@ -93,17 +94,18 @@ def figures(report: Report) -> str:
 
 
 def lines(report: Report) -> list[Line]:
-    titles = {f"{metric.name}{DROP}": metric.title for metric in report.metrics}
+    bounded = {f"{metric.name}{DROP}": metric for metric in report.metrics}
     checks = report.budget.checks if report.budget else ()
-    return [line(check, titles.get(check.name)) for check in checks]
+    return [line(check, bounded.get(check.name)) for check in checks]
 
 
-def line(check: Check, title: str | None = None) -> Line:
-    """Return the check in words; ``title`` is that of the metric whose drop it is of."""
+def line(check: Check, metric: Metric | None = None) -> Line:
+    """Return the check in words; ``metric`` is the one that it bounds, where it bounds any."""
+    worse = "rise" if metric is not None and metric.better == "lower" else "drop"
     verdict = "met" if check.met else "not met" if check.value is not None else "not met (not measured)"
-    value, bound = shown(check)
+    value, bound = shown(check, worse)
     return Line(
-        name=_name(check, title),
+        name=_name(check, metric, worse),
         value=value,
         bound=bound,
         margin=margin(check),
@@ -119,19 +121,23 @@ def is_gain(check: Check) -> bool:
     return check.name.endswith(DROP) and check.value is not None and exceeds(0, check.value) and check.bound >= 0
 
 
-def _name(check: Check, title: str | None) -> str:
+def _name(check: Check, metric: Metric | None, worse: str) -> str:
     if check.name.endswith(DROP):
-        metric = title or check.name.removesuffix(DROP).replace("_", " ")
-        return metric if is_gain(check) else f"{metric} drop"
+        title = metric.title if metric else check.name.removesuffix(DROP).replace("_", " ")
+        return title if is_gain(check) else f"{title} {worse}"
     return re.sub("_(ms|mb|mj|ratio)$", "", check.name).replace("_", " ")
 
 
-def shown(check: Check) -> tuple[str, str]:
-    """Format the value with its unit, and the bound in words, with digits enough to tell them apart."""
+def shown(check: Check, worse: str = "drop") -> tuple[str, str]:
+    """Format the value with its unit, and the bound in words, with digits enough to tell them apart.
+
+    Args:
+        worse: what a metric does that gets worse: a drop, or a rise of one of which less is better.
+    """
     if check.name in RATIOS:
         return shown_ratio(check, *RATIOS[check.name])
     if check.value is not None and is_gain(check):
-        allowed = f"a drop of {check.bound:.12g} is" if check.bound else "no drop is"
+        allowed = f"a {worse} of {check.bound:.12g} is" if check.bound else f"no {worse} is"
         return f"{amount(-check.value, check.unit)} better than the teacher", f"{allowed} allowed"
     bound = f"at most {check.bound:.12g}{space(check.unit)}"
     if check.value is None:

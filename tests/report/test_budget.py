@@ -80,8 +80,8 @@ def test_a_bound_in_milliseconds_is_one_on_the_cost() -> None:
 def test_a_better_student_has_a_negative_drop() -> None:
     (found,) = check({"accuracy_drop": 0}, TEACHER, STUDENT)
     assert found.value == -1.0 and found.met
-    assert str(line(found, "Accuracy")) == (
-        "Accuracy: 1.00 points better than the teacher; no drop is allowed: met (1.00 points to spare)"
+    assert str(line(found, *Classification.metrics)) == (
+        "accuracy: 1.00 points better than the teacher; no drop is allowed: met (1.00 points to spare)"
     )
     unsure = line(found.model_copy(update={"bound": 1.5, "ci95": (-3.0, 2.0), "n": 20}))
     assert (unsure.name, unsure.said) == ("accuracy", "1.00 points better than the teacher; a drop of 1.5 is allowed")

@@ -16,6 +16,7 @@ from edgekd.report.markdown import render_markdown
 from edgekd.report.pareto import fronts
 from edgekd.report.schema import Latency, Report, Row
 from edgekd.report.steps import steps
+from edgekd.report.verdict import line
 from edgekd.tasks.compare import compare
 from edgekd.tasks.metric import Correct, Metric
 from edgekd.tasks.multilabel import Multilabel
@@ -66,7 +67,11 @@ def test_a_rise_of_what_is_better_low_is_a_drop():
     teacher, student = (Row(model="m", runtime="r", precision="p", mae=value) for value in (2.0, 2.5))
     [found] = check({"mae_drop": 0.4}, student, teacher, [MAE])
     assert (found.value, found.unit, found.met) == (0.5, "mm", False)
-    assert check({"mae_drop": 0.0}, teacher, student, [MAE])[0].value == -0.5
+    assert line(found, MAE).name == "mean absolute error rise" and line(found, MAE).said == "0.500 mm, at most 0.4 mm"
+    [gained] = check({"mae_drop": 0.25}, teacher, student, [MAE])
+    assert gained.value == -0.5 and line(gained, MAE).name == "mean absolute error"
+    assert line(gained, MAE).said == "0.500 mm better than the teacher; a rise of 0.25 is allowed"
+    assert line(found.model_copy(update={"name": "map_drop"}), MAP).name == "mean average precision drop"
 
 
 @pytest.mark.parametrize(
