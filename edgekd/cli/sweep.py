@@ -44,7 +44,8 @@ def sweep(
     for trial in fit.front:
         assert trial.figures is not None
         words = ", ".join([trial.arm, *(f"{name} {value}" for name, value in (trial.choices or {}).items())])
-        change = fit.metric.shown_change(*fit.change(trial.figures))
+        own, *others = fit.changes(trial.figures).items()
+        change = ", ".join([own[1], *(f"{change} of {title}" for title, change in others)])
         cost = f"{fit.cost(trial):.1%} of the teacher's {fit.cost_name}"
         tell(f"trial {trial.number:<3} {words}: {cost}, {change}")
     tell(f"report   {write_fit_page(folder)}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekd.records.candidate_figures import Figures
 from edgekd.report.candidate_cost import cost_between, cost_ratio
-from edgekd.search.goal import LATENCY, Goal
+from edgekd.search.goal import LATENCY, SIZE, Goal
 from edgekd.search.quality_curve import EXPECTED_NOISE, Noise, Point, QualityCurve
 
 # How often the smallest share is moved up where no cut reaches it, and how many trainings may fail one after another.
@@ -169,17 +169,41 @@ class ArmState:
         return known if is_found else high
 
     @property
+    def largest_left(self) -> float:
+        """Return :attr:`largest`, or a smaller share where the file of what was trained exceeds a bound on costs."""
+        assert self.reach is not None
+        over = {trial.share: self.excess(trial) for trial in self.points(self.space.top)}
+        found = min([self.largest, *(ROOM * share / most for share, most in over.items() if most > 1)])
+        return rounded(max(found, self.reach[0]))
+
+    @property
     def least_excess(self) -> float:
         """Return the least of what it exceeds a bound on costs by, as a factor."""
         return min((self.goal.excess(figures) for figures in self.priced.values()), default=float("inf"))
 
     def excess(self, trial: TrialRecord) -> float:
-        """Return the largest of its costs over their bounds, as they are predicted, or measured where it was timed."""
-        return self._interpolated(trial.share, self.goal.excess) if self.priced else 0.0
+        """Return the largest of its costs over their bounds, as they are predicted, or measured where it was timed.
+
+        Its own file may be larger than that of an untrained network: other channels went, or layers stayed in float.
+        """
+        if not self.priced:
+            return 0.0
+        predicted, own = self._interpolated(trial.share, self.goal.excess), self._sizes(trial)
+        return max(predicted, self.goal.excess(own)) if own else predicted
 
     def cost(self, share: float) -> float:
         """Return the predicted cost at ``share``, between those that were priced."""
         return self._interpolated(share, self.goal.cost)
+
+    def cost_of(self, trial: TrialRecord) -> float:
+        """Return the predicted cost of a trained candidate, or of a larger file that it has where size is the cost."""
+        predicted, own = self.cost(trial.share), self._sizes(trial)
+        return max(predicted, self.goal.cost(own)) if own and self.goal.objective == SIZE else predicted
+
+    def _sizes(self, trial: TrialRecord) -> Figures | None:
+        """Return the figures of a trial without times; None where it has no file."""
+        is_filed = trial.figures is not None and trial.level == self.space.top
+        return replace(trial.figures, ms=None, teacher_ms=None) if trial.figures and is_filed else None
 
     def cheaper(self, share: float, cost: float) -> float:
         """Return ``share``, or the largest one below it that costs no more than ``cost``; the smallest if none does."""

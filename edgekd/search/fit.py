@@ -122,6 +122,12 @@ class _Search:
             raise StorageError(
                 f"{self.folder} holds a search of another recipe: choose another folder with --out, or remove it"
             )
+        if self.goal.is_cost and self.goal.allowed is None:
+            metric = self.base.kind.metrics[0]
+            logger.warning(
+                "the budget bounds no metric, so the cheapest student wins, whatever it predicts: give budget "
+                f"{{drop: {{{metric.name}: 1.0}}}}, by how much worse than the teacher's its {metric.title} may be"
+            )
         if self.judging:
             where, elsewhere = self.judging["judged"], self.judging["unjudged"]
             logger.warning(f"the budget is judged on {where} alone; no bound is checked on {elsewhere}")

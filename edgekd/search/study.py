@@ -254,11 +254,11 @@ class Study:
     def _best_of(self, arms: Sequence[ArmState]) -> Sequence[Action]:
         """Where quality is made best, each arm is cut as little as the bounds on costs allow."""
         missing = [arm for arm in arms if not self._within(arm.points(arm.space.top))]
-        shares = [(arm, self._untried(arm, arm.largest)) for arm in missing]
+        shares = [(arm, self._untried(arm, arm.largest_left)) for arm in missing]
         if steps := [self._priced(arm, share, arm.space.top, arm.chosen) for arm, share in shares if share is not None]:
             return steps
         trained = self._within([trial for arm in self.arms for trial in arm.points(arm.space.top)])
-        return [self._finish(trained, "every arm was tried") if trained else self.finish("every arm failed")]
+        return [self._finish(trained, "every arm was tried") if trained else self.finish(self._nothing_within)]
 
     def _bisect(self, arms: Sequence[ArmState]) -> Sequence[Action]:
         # An arm that is not followed any more may have the best one all the same.
@@ -270,7 +270,7 @@ class Study:
             return [self._priced(arm, share, arm.space.top, arm.chosen) for arm, share in worth]
         if trained:
             return [self._finish(trained, "no cheaper candidate is likely to keep the budget")]
-        return [self.finish("every arm failed")]
+        return [self.finish(self._nothing_within)]
 
     def _next_share(self, arm: ArmState, best: float) -> float | None:
         """Return the share to try next in an arm, above those that failed, or None where no cheaper one is."""
@@ -364,6 +364,11 @@ class Study:
     def _assurance(self, trial: TrialRecord) -> float:
         return self._arm(trial).assurance(trial)
 
+    @property
+    def _nothing_within(self) -> str:
+        works = any(arm.points(arm.space.top) for arm in self.arms)
+        return "no file of a trained student is within the bounds on costs" if works else "every arm failed"
+
     def _within(self, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
         """Return those that keep the bounds on costs; a measured time may exceed one that the prediction kept."""
         return [trial for trial in trials if self._excess(trial) <= 1]
@@ -372,7 +377,7 @@ class Study:
         return self._arm(trial).excess(trial)
 
     def _cost_of(self, trial: TrialRecord) -> float:
-        return self._arm(trial).cost(trial.share)
+        return self._arm(trial).cost_of(trial)
 
     def _arm(self, trial: TrialRecord) -> ArmState:
         return next(arm for arm in self.arms if arm.name == trial.arm)

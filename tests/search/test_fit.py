@@ -442,6 +442,22 @@ def test_the_least_energy_wins_where_it_is_made_best(
     assert (entry["ratios"], entry["energies"]) == ([0.1, 0.2, 0.3], energies)
 
 
+def test_a_cost_that_is_made_least_without_a_bound_on_any_metric_is_warned_of(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(driver.logger, "warning", said.append)
+    fit(open_recipe("budget.size_ratio=0.9"), tmp_path / "fit")
+    assert said == [
+        "the budget bounds no metric, so the cheapest student wins, whatever it predicts: give budget {drop: "
+        "{accuracy: 1.0}}, by how much worse than the teacher's its accuracy may be"
+    ]
+    said.clear()
+    fit(open_recipe("budget.size_ratio=0.9", "objective=accuracy"), tmp_path / "best")
+    fit(open_recipe(), tmp_path / "bounded")
+    assert not said
+
+
 def test_another_search_in_the_folder_is_refused(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
     fit(open_recipe(), tmp_path / "fit")
     with pytest.raises(StorageError, match="a search of another recipe"):

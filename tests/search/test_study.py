@@ -437,3 +437,39 @@ def test_why_every_training_failed_is_said() -> None:
     finish = Study(goal, arms).next()
     assert isinstance(finish, Finish) and not finish.best
     assert finish.unreachable == "no candidate was trained to its end: the loss became nan; out of memory"
+
+
+def test_a_candidate_whose_own_file_exceeds_a_bound_is_no_winner() -> None:
+    """Layers of the smaller one stayed in float, so that its file is twice as large as that of an untrained network."""
+    goal, space = Goal(SIZE, ALLOWED, {"size_ratio": 0.5}), ArmSpace("only", 0.1, 0.9, 2)
+    prices: dict[float, Figures | None] = {share: figures(share) for share in (0.1, 0.3, 0.45, 0.9)}
+    mixed = TrialRecord(1, "only", 0.3, 1, replace(figures(0.6, 0.001), macs=300))
+    whole = TrialRecord(2, "only", 0.45, 1, figures(0.45, 0.001))
+    # That of a short training is of tensors in float.
+    short = TrialRecord(3, "only", 0.3, 0, figures(0.9, 0.001))
+    arm = ArmState(space, goal, prices, [mixed, whole, short])
+    assert [arm.excess(trial) for trial in (mixed, whole, short)] == pytest.approx([1.2, 0.9, 0.6])
+    assert [trial.number for trial in Study(goal, [arm]).finish("over").best] == [2]
+    # Of two that are within the bound, the smaller file wins.
+    loose = Goal(SIZE, ALLOWED, {"size_ratio": 0.8})
+    assert [trial.number for trial in Study(loose, [replace(arm, goal=loose)]).finish("over").best] == [2]
+
+
+def test_quality_is_made_best_at_a_smaller_share_where_the_file_exceeds_a_bound() -> None:
+    """Files of trained networks are a fifth larger than those of untrained ones."""
+    goal, space = Goal("accuracy", None, {"size_ratio": 0.5}), ArmSpace("only", 0.1, 0.9)
+    prices: dict[float, Figures | None] = {}
+    trials: list[TrialRecord] = []
+    while not isinstance(action := Study(goal, [ArmState(space, goal, prices, trials)]).next(), Finish):
+        if isinstance(action, Price):
+            prices[action.share] = figures(action.share)
+        else:
+            trials.append(TrialRecord(len(trials) + 1, "only", action.share, 0, figures(1.2 * action.share)))
+    assert [trial.number for trial in action.best] == [2] and len(trials) == 2
+    # Where there is no smaller one, that is why it ends.
+    whole = TrialRecord(1, "only", 1.0, 0, figures(0.6))
+    over = Study(goal, [ArmState(ArmSpace("only"), goal, {1.0: figures(0.45)}, [whole])]).next()
+    assert isinstance(over, Finish) and list(over.best) == [whole]
+    assert over.reason == "no file of a trained student is within the bounds on costs"
+    # 0.485 was the largest by the prices.
+    assert trials[1].share == pytest.approx(0.97 * trials[0].share / (1.2 * trials[0].share / 0.5), abs=0.001)
