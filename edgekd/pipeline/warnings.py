@@ -81,7 +81,8 @@ def slower(
 ) -> list[schema.Note]:
     """Warn wherever a quantised file, or a pruned network's, is surely slower than the one that it came from.
 
-    Nothing else shows such a slowdown, and the figure is the quotient of the ratios that the report's rows show.
+    Nothing else shows such a slowdown, and the figure is the quotient of the ratios that the report's rows show. A file
+    that is in int8 for a bound alone is warned of unless it is surely faster.
     """
     records = {target: figures.latency for target, figures in measured.items()}
     records |= {there.target: {label: there.latency(label) for label in there.labels} for there in remote}
@@ -93,18 +94,26 @@ def slower(
             if why is None or not {before.label, after.label} <= set(latency):
                 continue
             ours, theirs = latency[after.label], latency[before.label]
-            if ours.valid and theirs.valid and is_surely_slower(ours, theirs):
+            if not (ours.valid and theirs.valid):
+                continue
+            if is_surely_slower(ours, theirs):
                 times = significant(_to_reference(ours).ratio / _to_reference(theirs).ratio)
-                message = (
-                    f"{after.label} takes {times} times as long as {before.label} on {named(target)}: {why.reason}"
-                )
-                notes.append(schema.Note(code=why.code, message=message))
+                says = f"takes {times} times as long as {before.label}"
+                notes.append(schema.Note(code=why.code, message=_said(after.label, says, target, why.reason)))
+            elif why.is_for_bound and not is_surely_slower(theirs, ours):
+                code, says = f"{file.precision}_not_faster_than_float", f"is not surely faster than {before.label}"
+                notes.append(schema.Note(code=code, message=_said(after.label, says, target, why.reason)))
     return notes
+
+
+def _said(label: str, says: str, target: Target, reason: str) -> str:
+    return f"{label} {says} on {named(target)}: {reason}"
 
 
 class _Slow(NamedTuple):
     code: str
     reason: str
+    is_for_bound: bool = False
 
 
 SMALLER = "it is smaller, not faster, on this processor"
@@ -113,7 +122,7 @@ SMALLER = "it is smaller, not faster, on this processor"
 def _why_slower(file: FileRecord, before: FileRecord, stage: str) -> _Slow | None:
     if before.precision == "float32" != file.precision:
         slower_for = file.placement.slower_for if file.placement else None
-        return _Slow(f"{file.precision}_slower_than_float", _reason(slower_for))
+        return _Slow(f"{file.precision}_slower_than_float", _reason(slower_for), slower_for is not None)
     kind = STAGES.get(stage)
     return _Slow(f"{kind.product}_slower_than_before", SMALLER) if kind and kind.shrinks else None
 

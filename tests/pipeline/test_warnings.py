@@ -83,6 +83,19 @@ def test_a_file_that_may_be_as_fast_is_not_called_slower():
     assert notes(before, after, teacher=record(1000, None)) == []
 
 
+def test_a_file_that_a_bound_has_made_int8_and_is_not_surely_faster_is_told():
+    placed = placement("int8", slower_for="size")
+    before, after = export("pruned"), export("quantized", "quantize", precision="int8", placement=placed)
+    assert notes(before, after, pruned=record(1000, 0.75), quantized=record(1010, 0.76)) == [
+        (
+            "int8_not_faster_than_float",
+            "quantized is not surely faster than pruned on cpu, onnxruntime: its float file is larger than the budget "
+            "allows",
+        )
+    ]
+    assert notes(before, after, pruned=record(1000, 0.75), quantized=record(900, 0.66)) == []
+
+
 def test_a_slowdown_that_others_may_have_made_is_not_told():
     before, after = export("teacher"), export("quantized", "quantize", precision="int8", placement=placement("int8"))
     assert notes(before, after, teacher=record(1000, None), quantized=record(3000, 1.005)) == []
