@@ -109,6 +109,8 @@ def test_jobs_wait_in_two_queues_and_a_cluster_that_goes_is_told(recipe: Path, m
     timing = recipe.with_name("timing.yaml")
     recipe.write_text(SMALL.replace("macs: 0.5", "macs: 0.5, check_latency: false") + TARGETS)
     timing.write_text(SMALL + TARGETS)
+    weighing = recipe.with_name("weighing.yaml")
+    weighing.write_text(SMALL.replace("macs: 0.5", "macs: 0.5, check_latency: false, sensitivity: 4") + TARGETS)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with cluster(address, recipe) as found:
@@ -119,6 +121,7 @@ def test_jobs_wait_in_two_queues_and_a_cluster_that_goes_is_told(recipe: Path, m
                 ("try", recipe, True, "timing"),
                 # Its stage times networks while it trains them.
                 ("try", timing, False, "timing"),
+                ("try", weighing, False, "timing"),
                 ("run", recipe, False, "timing"),
                 ("time", recipe, False, "timing"),
             ]:

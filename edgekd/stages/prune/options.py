@@ -103,8 +103,8 @@ class Prune(Stage):
 
     @property
     def times_networks(self) -> bool:
-        """Return whether cuts are timed on the first target."""
-        return self.check_latency or self.latency is not None
+        """Return whether cuts, or the layers that sensitivities are weighed by, are timed on the first target."""
+        return self.check_latency or self.latency is not None or self.sensitivity is not None
 
     @property
     def largest_drop(self) -> float | None:
