@@ -8,7 +8,15 @@ import yaml
 from edgekd.files import write_text
 from edgekd.formatting import ABSENT, Column, escape_markdown, markdown_table, percent, significant
 from edgekd.report.fit_plots import FEWEST, fit_pictures, outcome
-from edgekd.report.fit_record import CANDIDATES, WINNER_RECIPE, FitRecord, SearchCandidate, read_fit, short_names
+from edgekd.report.fit_record import (
+    CANDIDATES,
+    MADE_NOTHING,
+    WINNER_RECIPE,
+    FitRecord,
+    SearchCandidate,
+    read_fit,
+    short_names,
+)
 from edgekd.report.html import page
 from edgekd.report.load import WINNER, readable
 from edgekd.report.verdict import NO_BUDGET, lines
@@ -89,6 +97,8 @@ def fit_headline(fit: FitRecord) -> str:
         return f"{len(fit.trials)} points of a grid, {len(fit.front)} of them on the front"
     if _is_untried(fit):
         return "Nothing was trained; the same command goes on with more time"
+    if fit.summary.get(MADE_NOTHING):
+        return "No student could be made"
     if not fit.budget.promises:
         return NO_BUDGET
     return "Budget met" if fit.summary.get("met") else "Budget not met"
@@ -120,7 +130,7 @@ def facts(fit: FitRecord) -> list[tuple[str, str]]:
     if summary.get("reason"):
         found.append(("Ended because", str(summary["reason"])))
     if summary.get("unreachable"):
-        found.append(("Out of reach", str(summary["unreachable"])))
+        found.append(("Why" if summary.get(MADE_NOTHING) else "Out of reach", str(summary["unreachable"])))
     if winner is not None and winner.figures is not None:
         kept = f", {percent(winner.share)} kept" if winner.share < 1 else ""
         found.append(("Winner", f"trial {winner.number}: {winner.arm}{kept}"))

@@ -28,6 +28,8 @@ MEASURED = {LATENCY: "ratios", ENERGY: "energies"}
 REACH = 1.96
 # What the winner's drop is corrected by where its quality is what was made best.
 CANDIDATES = "candidates"
+# Of a summary: whatever was tried failed.
+MADE_NOTHING = "made_nothing"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from edgekd.log import get_logger
 from edgekd.recipe import Recipe, Target
 from edgekd.records.candidate_figures import MACHINE, Figures
 from edgekd.records.rows import place_of
-from edgekd.report.fit_record import CANDIDATES
+from edgekd.report.fit_record import CANDIDATES, MADE_NOTHING
 from edgekd.report.load import load_report
 from edgekd.report.schema import Report
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
@@ -66,6 +66,11 @@ class FitResult:
     def is_untried(self) -> bool:
         """Tell whether the time was over before any candidate was trained: the budget is neither met nor missed."""
         return self.report is None and self.finish.unreachable is None
+
+    @property
+    def made_nothing(self) -> bool:
+        """Tell whether all that was tried failed: the budget is neither met nor missed."""
+        return bool(self.summary.get(MADE_NOTHING))
 
     @property
     def met(self) -> bool:
@@ -352,6 +357,9 @@ class _Search:
             "left": {entry["arm"]: entry["reason"] for entry in self.log.of("left")},
             **self.judging,
         }
+        priced = any("figures" in entry for entry in self.log.of_machine("price", self.machine))
+        if not document["trained"] and (trials or not priced) and finish.unreachable:
+            document[MADE_NOTHING] = True
         if winner is not None and winner.figures is not None:
             document["winner"] = {
                 "trial": winner.number,

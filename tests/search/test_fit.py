@@ -946,6 +946,36 @@ def test_what_was_not_tried_in_the_time_is_not_called_out_of_reach(
     assert ended[0].assurance is not None and ended[0].assurance < 0.01
 
 
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("prices", "teacher: no student of it can be made: no form in ONNX; resnet8: "),
+        ("trials", "no candidate was trained to its end: no form in ONNX"),
+    ],
+)
+def test_a_search_in_which_everything_fails_is_an_error_and_no_budget_that_is_missed(
+    open_recipe: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, why: str
+) -> None:
+    space, folder = open_recipe(), tmp_path / "fit"
+
+    def run(job: str, **fields: Any) -> dict[str, Any]:
+        if job == "try" and Path(fields["recipe"]).parent.name == place:
+            return {"error": "no form in ONNX", "kind": "ExportError"}
+        return FormulaWorker(tmp_path).run(job, **fields)
+
+    result = fit(space, folder, runner=FunctionRunner(run))
+    assert result.made_nothing and not result.met and not result.is_untried
+    assert result.finish.unreachable and result.finish.unreachable.startswith(why)
+    shown = read_fit(folder)
+    assert fit_headline(shown) == "No student could be made" and dict(facts(shown))["Why"].startswith(why)
+    monkeypatch.setattr("edgekd.cli.interrupt.leave_on_signal", lambda *_: None)
+    with pytest.raises(EdgekdError, match=f"^no student could be made: {why}.*report.html has more; .* another --out$"):
+        command(tmp_path / "recipe.yaml", folder, set_=["budget.accuracy_drop=1.0"])
+    # Costs that are out of reach are a budget that is missed, whatever was trained by then.
+    short = fit(open_recipe("budget.size_ratio=0.001", "budget.accuracy_drop=1"), tmp_path / "costs", hours=0.01)
+    assert short.finish.unreachable and not short.made_nothing
+
+
 def test_a_budget_that_is_met_is_not_called_out_of_reach(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
     """By the validation samples nothing keeps it; the report, a test double's, has it kept on the test samples."""
     result = fit(open_recipe("budget.accuracy_drop=-50"), tmp_path / "fit")
