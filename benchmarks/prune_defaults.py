@@ -28,6 +28,7 @@ from edgekd.pipeline.stage_result import StageResult
 from edgekd.pipeline.start import starts_of
 from edgekd.recipe import Data, Prune, Recipe, Teacher, Train
 from edgekd.stages.network import restore
+from edgekd.tasks.classification import Classification
 from edgekd.train import predictions_of
 
 MACS = 0.5
@@ -147,7 +148,7 @@ def main() -> None:
         table.add_row(f"{row['lr']:g}", row["schedule"], row["length"], f"{row['mean']:.2f}", f"{row['most']:.2f}")
     Console().print(table)
     known = {(row["lr"], row["schedule"], row["length"]): row["mean"] for row in rows}
-    own = Prune(macs=MACS).trained_for(1)
+    own = Prune(macs=MACS).trained_for(1, Classification.hard_weight)
     lost = known.get((own.lr, own.schedule, lengths[1]))
     goals = [
         goal("points that the defaults lose less than five epochs did", 0.0, known[DEFAULT_BEFORE] - (lost or 0.0))

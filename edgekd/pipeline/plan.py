@@ -108,5 +108,5 @@ def must_shrink(recipe: Recipe, teacher: Size, student: Size) -> None:
 
 
 def resolve_training(recipe: Recipe, data: DataSet) -> Recipe:
-    """Return ``recipe`` with the length of each stage's training, where it leaves that to the data."""
+    """Return ``recipe`` with what each stage's training takes, where it leaves that to the data and the task."""
     return recipe.trained_for(len(batches(data, recipe.seed, 0)))

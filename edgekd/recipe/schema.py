@@ -218,8 +218,8 @@ class Recipe(Section):
         return {name: int(value) if name in whole and value.is_integer() else value for name, value in given}
 
     def trained_for(self, steps_per_epoch: int) -> Self:
-        """Return this recipe with the length of each stage's training, where it leaves that to the data."""
-        stages = tuple(stage.trained_for(steps_per_epoch) for stage in self.stages)
+        """Return this recipe with what each stage's training takes, where it leaves that to the data and the task."""
+        stages = tuple(stage.trained_for(steps_per_epoch, self.kind.hard_weight) for stage in self.stages)
         return self.model_copy(update={"stages": stages})
 
     def to_json(self) -> dict[str, Any]:

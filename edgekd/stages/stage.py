@@ -65,7 +65,10 @@ class Stage(Train):
 
     temperature: float = Field(default=4.0, gt=0, description="softens the logits of teacher and student")
     hard_weight: float = Field(
-        default=0.1, ge=0, le=1, description="weight of the loss on the labels; the teacher's has the rest"
+        default=0.1,
+        ge=0,
+        le=1,
+        description="weight of the loss on the labels; the teacher's has the rest; 0.5 by default for values and boxes",
     )
     fuse_teacher: bool = Field(
         default=False, description="fold the teacher's BatchNorm into its convolutions: faster, with other last bits"
@@ -101,12 +104,16 @@ class Stage(Train):
         left_out = {name for name in self.newer if known[name] == fields[name].default}
         return {name: value for name, value in known.items() if name not in left_out}
 
-    def trained_for(self, steps_per_epoch: int) -> Self:
-        """Return the stage with what its training takes by default on data of so many steps in an epoch.
+    def trained_for(self, steps_per_epoch: int, hard_weight: float) -> Self:
+        """Return the stage with what its training takes by default: on data of so many steps in an epoch, for a task.
 
         What the recipe gives stays.
+
+        Args:
+            hard_weight: the task's, for stages that learn from the teacher.
         """
-        return self
+        is_given = "hard_weight" in self.model_fields_set or not self.learns_from_teacher
+        return self if is_given else self.model_copy(update={"hard_weight": hard_weight})
 
     def quantizes_for(self, targets: Sequence[Target]) -> str | None:
         """Return the profile that the stage quantises for, or None if it leaves the precision as it is."""

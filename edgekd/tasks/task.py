@@ -135,6 +135,8 @@ class Task(Protocol):
     pipeline_tags: ClassVar[Mapping[str, str]]  # of model hubs, by the kind of input
     breakdown_key: ClassVar[str | None]  # of a report, which keeps the breakdown there; None if there is none
     decoder_options: ClassVar[Mapping[str, DecoderOption]]  # those that a recipe may set, by name
+    # Of the loss on targets where a recipe leaves it out; a teacher's has the rest.
+    hard_weight: ClassVar[float]
 
     def __init__(self, names: tuple[str, ...], **options: Any) -> None: ...
 

@@ -174,3 +174,24 @@ def test_home_of_nobody(complaint: Complaint) -> None:
 def test_recipes_load_without_torch() -> None:
     code = "import sys, edgekd.recipe, edgekd.cli.recipe; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("quickstart", {0.1}),
+        ("scenes", {0.1}),
+        ("scenes_masks", {0.1}),
+        ("diabetes", {0.5}),
+        ("keypoints_maps", {0.5}),
+        ("scenes_boxes", {0.1, 0.5}),  # after the cut it trains on labels alone
+    ],
+)
+def test_a_weight_of_the_labels_that_is_left_out_is_the_tasks(name: str, weights: set[float]) -> None:
+    recipe = load_recipe(ROOT / f"recipes/{name}.yaml")
+    found = recipe.trained_for(100)
+    assert {stage.hard_weight for stage in found.stages} == weights
+    assert {stage.hard_weight for stage in found.stages if stage.learns_from_teacher} == {recipe.kind.hard_weight}
+    given = load_recipe(ROOT / f"recipes/{name}.yaml", ["quantize.hard_weight=0.3"]).trained_for(100)
+    assert given.stages[-1].hard_weight == 0.3
+    assert load_recipe(ROOT / f"recipes/{name}.yaml", [f"seed={recipe.seed}"]).trained_for(100) == found

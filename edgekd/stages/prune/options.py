@@ -134,11 +134,12 @@ class Prune(Stage):
             )
         return self
 
-    def trained_for(self, steps_per_epoch: int) -> Self:
+    def trained_for(self, steps_per_epoch: int, hard_weight: float) -> Self:
         """Return the stage with as many epochs as give 300 steps, where the recipe leaves their number out."""
         wanted = max(self.epochs, math.ceil(LEAST_STEPS / steps_per_epoch))
         epochs = wanted if self.rewind is None else min(wanted, self.rewind)
-        return self if "epochs" in self.model_fields_set else self.model_copy(update={"epochs": epochs})
+        found = super().trained_for(steps_per_epoch, hard_weight)
+        return found if "epochs" in self.model_fields_set else found.model_copy(update={"epochs": epochs})
 
     @property
     def passes(self) -> int:

@@ -47,6 +47,7 @@ class Classification(WholeNumbers):
     pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "image-classification", "vector": "tabular-classification"}
     breakdown_key: ClassVar[str | None] = "by_class"
     decoder_options: ClassVar[Mapping[str, DecoderOption]] = {}
+    hard_weight: ClassVar[float] = 0.1
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("accuracy", "accuracy", "%", "higher", "mcnemar", _correct, lambda: Correct),
     )

@@ -80,6 +80,7 @@ class Multilabel(WholeNumbers):
     pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "image-classification", "vector": "tabular-classification"}
     breakdown_key: ClassVar[str | None] = "by_label"
     decoder_options: ClassVar[Mapping[str, DecoderOption]] = {}
+    hard_weight: ClassVar[float] = 0.1
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("map", "mean average precision", "%", "higher", "bootstrap", _average_precision, _ap_type),
         Metric("macro_f1", "macro F1", "%", "higher", "bootstrap", _macro_f1, _f1_type),

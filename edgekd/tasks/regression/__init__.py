@@ -85,6 +85,8 @@ class Regression:
     pipeline_tags: ClassVar[Mapping[str, str]] = {"vector": "tabular-regression"}
     breakdown_key: ClassVar[str | None] = "by_value"
     decoder_options: ClassVar[Mapping[str, DecoderOption]] = {}
+    # A teacher's values are no better than the targets: its loss leaves out where they are worse.
+    hard_weight: ClassVar[float] = 0.5
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("mae", "mean absolute error", "", "lower", "bootstrap", _mean_absolute_error, _type("AbsoluteErrors")),
         Metric(

@@ -99,6 +99,7 @@ class Segmentation:
     pipeline_tags: ClassVar[Mapping[str, str]] = {"image": "image-segmentation"}
     breakdown_key: ClassVar[str | None] = "by_mask_class"
     decoder_options: ClassVar[Mapping[str, DecoderOption]] = {}
+    hard_weight: ClassVar[float] = 0.1
     decoded_output: ClassVar[str] = "`classes` (batch, height, width): the class of each position"
     metrics: ClassVar[Sequence[Metric]] = (
         Metric("miou", "mean IoU", "%", "higher", "bootstrap", SharedEvidence(_overlaps, _mean_iou), _iou_type),
