@@ -43,6 +43,8 @@ FAMILIES = (
     Family(("resnet110", "resnet56", "resnet44", "resnet32", "resnet20", "resnet8"), "width", 16),
     Family(("small_cnn",), "width", 16),
     Family(("mlp",), "hidden", [64, 64]),
+    Family(("unet",), "width", 16),
+    Family(("pyramid_detector",), "width", 16),
     _torchvision("resnet152", "resnet101", "resnet50", "resnet34", "resnet18"),
     _torchvision("vgg19_bn", "vgg16_bn", "vgg13_bn", "vgg11_bn"),
     _torchvision("densenet161", "densenet201", "densenet169", "densenet121"),
@@ -56,6 +58,11 @@ FAMILIES = (
     _torchvision("squeezenet1_0", "squeezenet1_1"),
     _torchvision("swin_b", "swin_s", "swin_t"),
     _torchvision("vit_l_16", "vit_b_16"),
+    _torchvision("segmentation/fcn_resnet101", "segmentation/fcn_resnet50"),
+    _torchvision(
+        *("segmentation/deeplabv3_resnet101", "segmentation/deeplabv3_resnet50"),
+        "segmentation/deeplabv3_mobilenet_v3_large",
+    ),
     _timm("resnet152", "resnet101", "resnet50", "resnet34", "resnet26", "resnet18", "resnet14t", "resnet10t"),
     _timm("vit_large_patch16_224", "vit_base_patch16_224", "vit_small_patch16_224", "vit_tiny_patch16_224"),
 )

@@ -1,7 +1,9 @@
+from typing import Any
+
 import pytest
 
 from edgekd.models.build import build, must_be_known
-from edgekd.models.families import FAMILIES, Member, smaller
+from edgekd.models.families import FAMILIES, Family, Member, smaller
 from edgekd.models.size import count_parameters
 
 
@@ -13,12 +15,22 @@ def test_smaller_members_keep_the_arguments_and_end_with_narrower_ones() -> None
         Member("mlp", {"hidden": [32, 16]}), Member("mlp", {"hidden": [16, 8]}),
     ]  # fmt: skip
     assert smaller("torchvision/resnet50", {})[-1] == Member("torchvision/resnet18", {})
+    assert smaller("unet", {"width": 24, "depth": 2}) == [Member("unet", {"width": 12, "depth": 2})]
+    assert smaller("pyramid_detector", {}) == [Member("pyramid_detector", {"width": 8})]
     assert smaller("net.py:make", {}) == []
+
+
+@pytest.mark.parametrize("family", [each for each in FAMILIES if each.width])
+def test_the_usual_width_is_that_of_the_builder(family: Family) -> None:
+    assert family.width is not None
+    arguments: tuple[dict[str, Any], ...] = ({}, {family.width: family.usual})
+    usual, given = (count_parameters(build(family.members[-1], (3, 32, 32), 10, **each)) for each in arguments)
+    assert usual == given
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if "/" not in family.members[0]])
 def test_families_go_from_large_to_small(family: object) -> None:
-    sizes = [count_parameters(build(name, (3, 8, 8), 10)) for name in family.members]  # type: ignore[attr-defined]
+    sizes = [count_parameters(build(name, (3, 16, 16), 10)) for name in family.members]  # type: ignore[attr-defined]
     assert sizes == sorted(sizes, reverse=True)
 
 
