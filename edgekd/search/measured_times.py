@@ -121,6 +121,7 @@ class MeasuredTimes:
         known = [last.get(name) for name in ("trials", "ratios", "ms")] == [[winner.number], [ratio], [ms]]
         if (ratio or ms) and not known:
             self._record([MeasuredTime(winner, ratio, ms, self.known(ENERGIES).get(winner.number))], prices)
+            logger.warning("the winner's time exceeds its bound; the same command goes on, with this time known")
 
     def _record(self, measured: Sequence[MeasuredTime], prices: Prices) -> None:
         found = [time_factors(prices[each.trial.arm], each.trial.share, each.ratio, each.ms) for each in measured]

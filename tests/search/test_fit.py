@@ -593,8 +593,12 @@ def test_a_search_goes_on_from_a_bound_on_time_that_the_winner_s_run_missed(
         return within(load_recipe(place.with_suffix(".yaml")).stages[1].macs, 1.07)
 
     monkeypatch.setattr(driver, "load_report", report)
+    said: list[str] = []
+    monkeypatch.setattr(measured_times.logger, "warning", said.append)
     first = fit(space, folder)
+    assert said == ["the winner's time exceeds its bound; the same command goes on, with this time known"]
     second = fit(space, folder)
+    assert len(said) == 1
     assert not first.met and second.met and second.summary["tested"] == 2
     assert second.summary["winner"]["share"] < first.summary["winner"]["share"]
     # Nothing is left to do.
