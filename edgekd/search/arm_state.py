@@ -170,10 +170,12 @@ class ArmState:
 
     @property
     def largest_left(self) -> float:
-        """Return :attr:`largest`, or a smaller share where the file of what was trained exceeds a bound on costs."""
+        """Return :attr:`largest`, or a smaller share where the file of what was trained exceeds a bound on its size."""
         assert self.reach is not None
-        over = {trial.share: self.excess(trial) for trial in self.points(self.space.top)}
-        found = min([self.largest, *(ROOM * share / most for share, most in over.items() if most > 1)])
+        files = {each.share: own for each in self.points(self.space.top) if (own := self._sizes(each))}
+        over = {share: most for share, own in files.items() if (most := self.goal.excess(own)) > 1}
+        # Predictions go by measured times already.
+        found = min([self.largest, *(ROOM * share / most for share, most in over.items())])
         return rounded(max(found, self.reach[0]))
 
     @property
