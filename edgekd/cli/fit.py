@@ -54,7 +54,7 @@ def fit(
     from edgekd.search.opening import open_space
     from edgekd.search.ray_cluster import RayCluster
 
-    if hours is not None and not 0 < hours < float("inf"):
+    if hours is not None and not 0 < 3600 * hours < float("inf"):
         raise RecipeError(f"--hours {hours:g}: give a time above 0")
     space = open_space(recipe, set_)
     folder = out or Path("fits") / space.base.name

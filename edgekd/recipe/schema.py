@@ -127,8 +127,7 @@ class Recipe(Section):
     def student_learns_first(self) -> Self:
         """Refuse to compress a student with random weights."""
         first, student = self.stages[0], self.student
-        is_random = student is not None and (student.checkpoint is None or student.new_head)
-        if student is not None and is_random and not first.starts_from_random_weights:
+        if student is not None and self.student_is_random and not first.starts_from_random_weights:
             which = "with new_head its last layer is" if student.new_head else "without a checkpoint its weights are"
             raise Mistake(
                 f"{which} random, and {first.name} comes first; start with distill, "
@@ -204,6 +203,11 @@ class Recipe(Section):
                     *("stages", index, stage.name, "views"),
                 )
         return self
+
+    @property
+    def student_is_random(self) -> bool:
+        """Return whether the student, if it is no copy of the teacher, begins with random weights, at least in part."""
+        return self.student is not None and (self.student.checkpoint is None or self.student.new_head)
 
     @property
     def kind(self) -> type[Task]:

@@ -388,6 +388,8 @@ class _Search:
             known["assurance"] = arm.assurance(winner)
         if not self.goal.is_cost:
             found = [each.figures for each in study.compared_with(winner) if each.figures]
+            if len(found) == 1:
+                return known
             drops, errors = [each.drop for each in found], [each.error for each in found]
             mean, error = without_luck(drops, errors, arm.noise.common)
             return {**known, "corrected_drop": mean, "corrected_error": error, "corrected_by": CANDIDATES}

@@ -27,6 +27,7 @@ from edgekd.report.candidate_cost import ENERGY
 from edgekd.search.default_space import TEACHER, NamedStudent, default_students, default_ways, named_students
 from edgekd.search.space import ARM, CUTS, Arm, Dimension, Space, shortened, stage_at
 from edgekd.stages import STAGES, Prune
+from edgekd.stages.factorize.options import Factorize
 
 MOST_MISTAKES, MOST_ARMS = 10, 200
 STUDENT: Loc = ("student",)
@@ -198,6 +199,7 @@ def _changes_costs(loc: Loc) -> bool:
 def _not_searched(space: Space, tree: Tree) -> Iterator[str]:
     """Yield a line for each thing that a recipe asks for and no search does."""
     base = space.base
+    loc: Loc
     metric, *others = (each.name for each in base.kind.metrics)
     for name in others:
         if space.objective == name:
@@ -215,9 +217,17 @@ def _not_searched(space: Space, tree: Tree) -> Iterator[str]:
         for each in (*cuts[1:], *idle):
             why = f"a search varies one cut, {cuts[0].name}" if each.is_cut else "no search varies it"
             yield f"{each.place}: {each.name}: {why}; write one value, or a choice"
-        for index, stage in enumerate(space.recipe({ARM: arm.name}).stages):
+        recipe = space.recipe({ARM: arm.name})
+        for index, stage in enumerate(recipe.stages):
+            if isinstance(stage, Factorize) and stage.energy is not None and recipe.student_is_random:
+                loc = ("stages", index, stage.name, "energy")
+                yield (
+                    f"{tree.origin(loc).place}: {dotted(loc)}: a search knows what a cut costs before any training, "
+                    "and random weights, from which this student learns, have other ranks than trained ones; give a "
+                    "share, e.g. macs: {search: [0.2, 0.9]}"
+                )
             if isinstance(stage, Prune) and stage.largest_drop is not None:
-                loc: Loc = ("stages", index, stage.name, str(stage.goal))
+                loc = ("stages", index, stage.name, str(stage.goal))
                 yield (
                     f"{tree.origin(loc).place}: {dotted(loc)}: a search knows what a cut costs before any training, "
                     "and how far this one goes is found by training; open a share, e.g. macs: {search: [0.2, 0.9]}"

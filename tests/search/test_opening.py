@@ -204,6 +204,12 @@ def test_what_no_search_does_is_refused_with_its_line(write: Write) -> None:
             "this one goes is found by training; open a share, e.g. macs: {search: [0.2, 0.9]}",
         ),
         (
+            "student: {model: small_cnn}\nstages: [distill, factorize: {energy: {search: [0.5, 0.9]}}]\n",
+            "r.yaml:6: stages.1.factorize.energy: a search knows what a cut costs before any training, and random "
+            "weights, from which this student learns, have other ranks than trained ones; give a share, e.g. macs: "
+            "{search: [0.2, 0.9]}",
+        ),
+        (
             "objective: energy\n",
             "r.yaml:5: objective: energy is measured on a Jetson, or where a processor's counters can be read, and not "
             "on cpu; make latency or size best",
