@@ -51,7 +51,7 @@ class Goal:
         tightest = max(further, key=lambda name: further[name])
         if further[tightest] <= _excess((drop, error), self.allowed):
             return drop, error
-        if error:
+        if error > _tiny(drop, self.allowed):
             return self.allowed + further[tightest] * error, error
         # No sample tells the two networks apart by this metric: what the other one shows, by the two bounds.
         (other, other_error), most = figures.others[tightest], self.others[tightest]
@@ -114,7 +114,12 @@ class Goal:
 
 def _excess(drop: Sequence[float], allowed: float) -> float:
     """Return by how many standard errors a drop exceeds what is allowed; below 0 where it keeps to it."""
-    return (drop[0] - allowed) / (drop[1] or TINY * max(abs(allowed), abs(drop[0])) or 1.0)
+    return (drop[0] - allowed) / (max(drop[1], _tiny(drop[0], allowed)) or 1.0)
+
+
+def _tiny(drop: float, allowed: float) -> float:
+    """Return what a standard error is above that is more than rounding."""
+    return TINY * max(abs(allowed), abs(drop))
 
 
 def goal_of(space: Space) -> Goal:

@@ -211,7 +211,8 @@ def test_of_several_metrics_that_are_bounded_the_tightest_decides() -> None:
     assert Goal(SIZE, 0.01).drop(one) == (0.004, 0.002)
     # Where no sample tells the two networks apart by mIoU: half of what Dice shows, as its bound is half of Dice's.
     same = replace(one, drop=0.0, error=0.0)
-    assert goal.drop(same) == (pytest.approx(0.01 - 0.008 / 2), 0.002)
+    for error in (0.0, 1e-18):
+        assert goal.drop(replace(same, error=error)) == (pytest.approx(0.01 - 0.008 / 2), 0.002)
     assert goal.drop(replace(same, others={"mdice": [0.04, 0.004]})) == (pytest.approx(0.01 + 0.02 / 2), 0.002)
     # Of two of one size that has won which keeps both bounds, whatever is made best.
     missed = replace(one, drop=0.001, others={"mdice": [0.04, 0.004]})
