@@ -13,14 +13,14 @@ from edgekd.formatting import exceeds
 from edgekd.options import Budget
 from edgekd.records.candidate_figures import MACHINE, Figures
 from edgekd.report.candidate_cost import ENERGY, LATENCY, SIZE, cost_between, cost_ratio, is_timed
-from edgekd.report.load import NAME, WINNER, load_report
+from edgekd.report.load import JOURNAL, NAME, WINNER, load_report
 from edgekd.report.pareto import front
 from edgekd.report.schema import Report
 from edgekd.strict_json import JsonObject, build_record, parse
 from edgekd.tasks.metric import Metric
 from edgekd.tasks.registry import DEFAULT, TASKS
 
-JOURNAL, SUMMARY, WINNER_RECIPE, ANY_RECIPE = "journal.jsonl", "fit.json", "winner.yaml", "forecast.yaml"
+SUMMARY, WINNER_RECIPE, ANY_RECIPE = "fit.json", "winner.yaml", "forecast.yaml"
 FIRST_RECIPE = "trials/001.yaml"
 # Of the teacher's, by the names that events have for them.
 MEASURED = {LATENCY: "ratios", ENERGY: "energies"}

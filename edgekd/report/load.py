@@ -12,7 +12,7 @@ from edgekd.report.schema import Report
 
 NAME = "report.json"
 # In the folder of a search.
-WINNER = "winner"
+WINNER, JOURNAL = "winner", "journal.jsonl"
 
 
 def load_report(path: Path) -> Report:
@@ -23,6 +23,11 @@ def load_report(path: Path) -> Report:
     """
     path = run_folder_of(path)
     if path.is_dir() and not (path / NAME).exists():
+        if (path / JOURNAL).is_file():
+            raise EdgekdError(
+                f"{path} holds a search without a winner's report: the same command goes on with it, and 'edgekd "
+                f"report {path}' alone shows what it tried"
+            )
         raise EdgekdError(
             f"{path} holds no {NAME}: a run writes it when it ends, and the same 'edgekd run' goes on from where it "
             "was; or give another run's folder"

@@ -21,6 +21,7 @@ from edgekd.report.fit_page import (
 )
 from edgekd.report.fit_plots import coordinate_columns, front_alt, importances
 from edgekd.report.fit_record import SearchCandidate, is_fit, read_fit, short_names
+from edgekd.report.load import load_report
 
 from .search import ARMS, write_search
 
@@ -116,6 +117,12 @@ def test_a_higher_error_is_a_change_above_zero_and_without_times_size_is_the_cos
     # A smaller share costs no more than a larger one.
     assert own[0.3] > own[0.5]
     assert fit.cost(SearchCandidate(next(iter(ARMS)), 0.3)) == pytest.approx(own[0.5])
+
+
+def test_a_search_without_a_winner_is_not_compared_with_runs(tmp_path: Path) -> None:
+    running = write_search(tmp_path / "running", ended=False)
+    with pytest.raises(EdgekdError, match="holds a search without a winner's report: the same command goes on with it"):
+        load_report(running)
 
 
 def test_each_metric_that_is_bounded_has_its_changes_and_the_page_says_of_which_less_is_better(tmp_path: Path) -> None:
