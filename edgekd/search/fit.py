@@ -152,7 +152,7 @@ class _Search:
                 needed = self.forecast.first_candidate(self.log)
                 raise EdgekdError(self.forecast.nothing_trained(self.limit, needed))
             self.log.append("forecast", **measured, **{MACHINE: self.machine}, spent=round(self.clock.spent, 2))
-        logger.info(self.forecast.sentence(self.limit))
+        logger.info(self.forecast.sentence(self.limit, self.clock.before))
 
     @cached_property
     def judging(self) -> Mapping[str, str]:

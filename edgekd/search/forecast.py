@@ -168,11 +168,13 @@ class Forecast:
             f"given; start again with --hours {hours:g}. The whole search takes {_span(usual, most)}"
         )
 
-    def sentence(self, limit: float | None) -> str:
-        """Say how long it may take, and how much of it there is."""
+    def sentence(self, limit: float | None, spent: float = 0.0) -> str:
+        """Say how long it may take, and how much of it there is, of which ``spent`` seconds are those of before."""
         usual, most = self.seconds
         arms = len(self.trainings)
         words = f"forecast: {_span(usual, most)}, for {arms} kind{'s' if arms > 1 else ''} of students"
+        if spent:
+            words += f", {_minutes(spent)} min of which are spent"
         if limit is None:
             return words
         short = "" if limit >= usual else "; it ends with the best by then, and more hours go on from there"
