@@ -50,8 +50,13 @@ class Dimension:
 
     @property
     def is_cut(self) -> bool:
-        """Tell whether it says how much of the network is kept, so that quality falls and rises with it."""
-        return self._is_of_stage and self.path[-1] in CUTS and isinstance(self.values, OpenRange)
+        """Tell whether it is a range of how much of the network is kept, so that quality falls and rises with it."""
+        return self.is_share and isinstance(self.values, OpenRange)
+
+    @property
+    def is_share(self) -> bool:
+        """Tell whether it says how much of the network is kept."""
+        return self._is_of_stage and self.path[-1] in CUTS
 
     @property
     def is_training(self) -> bool:

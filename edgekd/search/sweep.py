@@ -19,7 +19,7 @@ from edgekd.search.jobs import JobRunner, Jobs, run_needed
 from edgekd.search.launch import Worker
 from edgekd.search.measured_times import judged_in, machine_of
 from edgekd.search.ray_cluster import RayCluster
-from edgekd.search.space import ARM, CUTS, Space
+from edgekd.search.space import ARM, Space
 from edgekd.search.study_log import StudyLog, must_be_as_before, search_keys
 from edgekd.stages import STAGES
 from edgekd.strict_json import JsonObject
@@ -105,7 +105,8 @@ def sweep(space: Space, folder: Path, runner: JobRunner | None = None) -> int:
                 _start(jobs, space, points, number, folder.absolute())
             for number, found in jobs.wait():
                 about = {MACHINE: machine, "spent": round(spent + time.monotonic() - started, 2)}
-                figures = _record(log, points[number - 1], number, found, about)
+                point = points[number - 1]
+                figures = _record(log, point, number, found, {**about, "share": _share(space, point)})
                 say_outcome(number, figures, space.base.kind.metrics[0], found)
         failed = sum("error" in entry for entry in log.of_machine("trial", machine))
         seconds = round(log.seconds, 1)
@@ -151,14 +152,18 @@ def _start(jobs: Jobs[int], space: Space, points: Sequence[GridPoint], number: i
 
 
 def _record(log: StudyLog, point: GridPoint, number: int, found: JsonObject, about: JsonObject) -> Figures | None:
-    choices = _choices(point)
-    cut = next((value for name, value in choices.items() if name.rpartition(".")[2] in CUTS), 1.0)
     outcome = {"figures": found["result"]} if "result" in found else {"error": str(found["error"])}
     entry = log.append(
-        "trial", number=number, arm=point[ARM], share=cut if isinstance(cut, float) else 1.0, level=0,
-        choices=choices, **outcome, seconds=found["seconds"], **about,
+        "trial", number=number, arm=point[ARM], level=0, choices=_choices(point), **outcome,
+        seconds=found["seconds"], **about,
     )  # fmt: skip
     return figures_of(entry)
+
+
+def _share(space: Space, point: GridPoint) -> float:
+    """Return the share that the point's cut keeps, 1 where none is of its grid."""
+    cuts = (point[each.name] for each in space.arm(point).dimensions if each.is_share)
+    return next((float(cut) for cut in cuts if isinstance(cut, float)), 1.0)
 
 
 def _choices(point: GridPoint) -> GridPoint:

@@ -195,3 +195,19 @@ def test_points_that_another_machine_timed_are_timed_again(
     fit = read_fit(folder)
     assert [trial.number for trial in fit.trials] == [1, 2, 3, 4]
     assert {trial.figures and trial.figures.ms for trial in fit.trials} == {0.5}
+
+
+def test_an_argument_that_is_called_like_a_cut_is_none(tmp_path: Path) -> None:
+    """A network's own depth says nothing of what a cut keeps."""
+    (tmp_path / "net.py").write_text("def make(depth=1.0, **_): ...\n")
+    path = tmp_path / "r.yaml"
+    path.write_text(SMALL.replace("model: small_cnn", "model: 'net.py:make'"))
+    for grid, shares in (("student.args.depth=0.33,0.67", [1.0, 1.0]), ("prune.macs=0.5,0.7", [0.5, 0.7])):
+        space, folder = open_space(path, grid_overrides([grid]), apart=False), tmp_path / grid[:5]
+        hashes = {"the data": "a", "the teacher": "b"}
+
+        def do(job: str, hashes: JsonObject = hashes, **_: Any) -> JsonObject:
+            return {"result": hashes if job == "contents" else figures(0.01, 0.5)}
+
+        assert sweep(space, folder, FunctionRunner(do)) == 0
+        assert [entry["share"] for entry in StudyLog(folder / JOURNAL).of("trial")] == shares
