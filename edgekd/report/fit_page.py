@@ -120,7 +120,7 @@ def facts(fit: FitRecord) -> list[tuple[str, str]]:
     summary, winner, metric = fit.summary, fit.winner, fit.metric
     failed = sum(trial.error is not None for trial in fit.trials)
     found = [
-        ("Made best", fit.objective),
+        ("Made best", metric.title if fit.objective == metric.name else fit.objective),
         ("Candidates", f"{len(fit.trials)} trained{f', {failed} of them without a network' if failed else ''}"),
     ]
     if summary.get("unjudged"):

@@ -102,6 +102,7 @@ def test_a_higher_error_is_a_change_above_zero_and_without_times_size_is_the_cos
     change, (low, high) = fit.change(fit.winner.figures)
     assert change == pytest.approx(0.008) and low < change < high
     assert dict(facts(fit))["On validation"].startswith("+0.008")
+    assert dict(facts(fit))["Made best"] == "mean absolute error"
     assert dict(facts(fit))["Corrected for having been chosen"].startswith("+0.009")
     assert "+0.008" in front_alt(fit) or fit.winner not in fit.front
     assert min(map(float, coordinate_columns(fit)["change"])) > 0
