@@ -661,8 +661,8 @@ def test_a_forecast_is_the_sum_of_its_parts(open_recipe: Callable[..., Space], t
         "forecast: about 2.8 min, up to about 5.5 min, for 2 kinds of students; 30 min are given"
     )
     assert forecast.sentence(60, 51.0).endswith(
-        "of students, 0.85 min of which are spent; 1 min are given; it ends with the best by then, and more hours go on "
-        "from there"
+        "of students, 0.85 min of which are spent; 1 min are given; it ends with the best by then, and more hours go "
+        "on from there"
     )
     slow = replace(forecast, first_job=3 * MOST_JOB).seconds
     assert slow == pytest.approx((usual, most + 2 * (4 + 2 * (0.5 + MOST_TRIALS) + 6) * MOST_JOB))
