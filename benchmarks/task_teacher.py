@@ -12,6 +12,7 @@ from edgekd.artifact import WEIGHTS
 from edgekd.data import DataSet, load_data
 from edgekd.pipeline.log import RunLog
 from edgekd.pipeline.node import NodeCache
+from edgekd.pipeline.plan import resolve_training
 from edgekd.pipeline.runner import StageRunner
 from edgekd.pipeline.stage_result import StageResult
 from edgekd.pipeline.start import starts_of
@@ -74,8 +75,10 @@ def _recovered(recipe: Recipe, data: DataSet, work: Path, seed: int, way: str) -
 def trained(recipe: Recipe, data: DataSet, work: Path) -> StageResult:
     """Run the stages of a recipe, and return the last one, or the teacher where there is none.
 
-    Finished stages are found again below ``work``.
+    What stages leave to the data and the task is filled in as a run does. Finished stages are found again below
+    ``work``.
     """
+    recipe = resolve_training(recipe, data)
     log = RunLog(work / "log.jsonl", recipe.written)
     return StageRunner(recipe, data, starts_of(recipe, data), NodeCache(work), log).run()[1][-1]
 
