@@ -64,8 +64,8 @@ def fit(
         raise EdgekdError(result.finish.reason)
     page = write_fit_page(folder)
     if result.made_nothing:
-        way = f"{page} has more; what failed is not tried again: mend its cause, and begin anew with another --out"
-        raise EdgekdError(f"no student could be made: {result.finish.unreachable}; {way}")
+        way = f"what failed is not tried again: mend its cause, and begin anew with another --out; {page} has more"
+        raise EdgekdError(f"no student could be made: {result.finish.unreachable} ({result.finish.reason}); {way}")
     with whose_reader_may_leave():
         print_result(result, folder, page)
     if not result.met:
