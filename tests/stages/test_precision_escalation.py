@@ -16,9 +16,10 @@ from edgekd.spec import Spec
 from edgekd.stages.deployment import Precisions
 from edgekd.stages.job import Job, Result
 from edgekd.stages.quantize.steps import describe
-from edgekd.stages.quantize.work import quantize
+from edgekd.stages.quantize.work import quantize, why_floor
 from edgekd.stages.targets import training_profile
 from edgekd.stages.work import WORK
+from edgekd.tasks.regression import Regression
 from edgekd.train import metric_of
 
 CPU = {"profile": "onnxruntime-x86", "computes_float16": False}
@@ -74,6 +75,12 @@ def test_the_floor_is_the_teachers_accuracy_less_the_budget(escalate, digits, tr
     metrics = escalate(2.0).metrics
     assert metrics["floor"] == pytest.approx(teacher - 0.02)
     assert metrics["why_floor"] == f"the teacher's {teacher:.2%}, less the budget's 2 points"
+
+
+def test_the_floor_of_an_error_lies_above_the_teacher_s():
+    mae, _, r2 = Regression.metrics
+    assert why_floor(mae, "the teacher's", 45.23, "the budget's 3") == "the teacher's 45.23, plus the budget's 3"
+    assert why_floor(r2, "the float network's", 0.5, "0.02") == "the float network's 0.5000, less 0.02"
 
 
 def test_no_training_in_8_bits_where_the_float_network_misses_already(escalate):

@@ -136,11 +136,16 @@ def _escalation(job: QuantizeJob) -> Escalation:
         return Escalation(
             metric,
             metric.limit(teacher, drop),
-            f"the teacher's {metric.precisely(teacher)}, less the budget's {allowed}",
+            why_floor(metric, "the teacher's", teacher, f"the budget's {allowed}"),
         )
     slack = metric.scale * _noise(job, own, own)
     told = f"what {len(job.data.validation)} samples can tell"
-    return Escalation(metric, metric.limit(own, slack), f"the float network's {metric.precisely(own)}, less {told}")
+    return Escalation(metric, metric.limit(own, slack), why_floor(metric, "the float network's", own, told))
+
+
+def why_floor(metric: Metric, whose: str, value: float, by: str) -> str:
+    """Say which value is enough: ``whose`` ``value``, less what may be lost, or more of it where less is better."""
+    return f"{whose} {metric.precisely(value)}, {'less' if metric.better == 'higher' else 'plus'} {by}"
 
 
 def _must_be_number(value: float, whose: str) -> None:
