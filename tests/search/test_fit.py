@@ -980,7 +980,9 @@ def test_a_search_in_which_everything_fails_is_an_error_and_no_budget_that_is_mi
     shown = read_fit(folder)
     assert fit_headline(shown) == "No student could be made" and dict(facts(shown))["Why"].startswith(why)
     monkeypatch.setattr("edgekd.cli.interrupt.leave_on_signal", lambda *_: None)
-    with pytest.raises(EdgekdError, match=f"^no student could be made: {why}.*; what failed is not .*report.html has more$"):
+    with pytest.raises(
+        EdgekdError, match=f"^no student could be made: {why}.*; what failed is not .*report.html has more$"
+    ):
         command(tmp_path / "recipe.yaml", folder, set_=["budget.accuracy_drop=1.0"])
     # Costs that are out of reach are a budget that is missed, whatever was trained by then.
     short = fit(open_recipe("budget.size_ratio=0.001", "budget.accuracy_drop=1"), tmp_path / "costs", hours=0.01)
