@@ -313,7 +313,11 @@ class Study:
         if best == inf:
             likely = [share for share, chance in chances.items() if chance >= LIKELY]
             share = min(likely) if likely else max(chances)
-            return share if not done or chances[share] >= HOPELESS else None
+            if not done or chances[share] >= HOPELESS:
+                return share
+            # Where samples are too few to show that any student keeps the budget, the largest is the surest.
+            is_surest = share > max(trial.share for trial in done)
+            return share if is_surest and curve.assurance(share) >= HOPELESS else None
         savings = {share: chance * (1 - arm.cost(share) / best) for share, chance in chances.items()}
         share = max(savings, key=lambda each: savings[each])
         return share if savings[share] >= SAVING else None

@@ -327,6 +327,26 @@ def test_out_of_reach_is_what_is_hardly_probable_to_be_kept(drop: float, is_said
     assert (finish.unreachable is not None) is is_said
 
 
+@pytest.mark.parametrize(("drop", "goes_on"), [(0.052, True), (0.1, False)])
+def test_the_largest_share_is_tried_before_a_bound_is_out_of_reach_that_samples_cannot_show(
+    drop: float, goes_on: bool
+) -> None:
+    """Of an error of 0.46 points, with half a point allowed, no drop above -0.26 points is sure to be small enough."""
+    goal = Goal(SIZE, 0.005)
+    prices = {share: figures(share) for share in (0.2, 0.4359, 0.95)}
+    done = TrialRecord(1, "only", 0.4359, 0, replace(figures(0.4359, drop), error=0.0046))
+    arm = ArmState(ArmSpace("only", 0.2, 0.95), goal, prices, [done])
+    assert arm.curve(0).room(0.9) > goal.allowed
+    action = Study(goal, [arm]).next()
+    if goes_on:
+        assert isinstance(action, TrainCandidate) and action.share == 0.95
+    else:
+        assert isinstance(action, Finish) and action.unreachable
+    # A smaller one is not tried after it.
+    largest = TrialRecord(2, "only", 0.95, 0, replace(figures(0.95, 0.01), error=0.0046))
+    assert isinstance(Study(goal, [ArmState(arm.space, goal, prices, [done, largest])]).next(), Finish)
+
+
 def test_what_the_best_was_chosen_from_are_all_values_and_kinds_that_were_trained_as_long() -> None:
     goal = Goal("accuracy", None, {"size_ratio": 0.6})
     space = ArmSpace("own", 1.0, 1.0, 1, (("m", ("kd", "at")),))
