@@ -1,6 +1,6 @@
 """Advice after a run that missed its budget: what to change in the recipe, by what the run measured."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from edgekd.bench.energy import NO_SENSOR
@@ -85,6 +85,41 @@ def next_steps(report: Report) -> NextSteps | None:
     return NextSteps((first, *others), command_with(report.command, first.settings) if first.settings else None)
 
 
+@dataclass(frozen=True)
+class _Training:
+    """A stage that trains, with those without training just before it: what they lost it brings back, or not."""
+
+    stages: tuple[StageCost, ...]
+
+    @property
+    def last(self) -> StageCost:
+        return self.stages[-1]
+
+    @property
+    def name(self) -> str:
+        return " and ".join(each.name for each in self.stages)
+
+    @property
+    def lost(self) -> float:
+        return sum(each.lost for each in self.stages)
+
+
+def _trainings(stages: Sequence[StageCost]) -> list[_Training]:
+    """Return the trainings, that which lost most first; 8 bits bring back nothing that the float network lost."""
+    found: list[_Training] = []
+    left: tuple[StageCost, ...] = ()
+    for each in stages:
+        is_int8 = isinstance(each.stage, Quantize)
+        if left and is_int8:
+            found.append(_Training(left))
+            left = ()
+        left = (*left, each)
+        if each.epochs or is_int8:
+            found.append(_Training(left))
+            left = ()
+    return sorted([*found, *([_Training(left)] if left else [])], key=lambda each: each.lost, reverse=True)
+
+
 class _Advisor:
     """The rules, for one run that misses its budget."""
 
@@ -94,6 +129,7 @@ class _Advisor:
         cuts = [each for each in costs.stages if isinstance(each.stage, Prune) and each.share is not None]
         # Of several cuts, the one that took most away.
         self.cut = min(cuts, key=lambda each: each.share or 1, default=None)
+        self.trainings = _trainings(costs.stages)
         self.int8 = next((each for each in costs.stages if isinstance(each.stage, Quantize)), None)
         final = costs.final
         self.loses = costs.excess is not None and costs.excess > 0
@@ -203,18 +239,18 @@ class _Advisor:
         """Cut less where time and size allow it, and train the stages that lost most for longer."""
         costs, change, longer = self.costs, self.as_it_is, []
         excess, won, back = costs.excess or 0.0, 0.0, ""
-        for each in sorted(costs.stages, key=lambda each: each.lost, reverse=True):
+        for each in self.trainings:
             if not self._is_worth_training(each) or won >= excess:
                 break
-            lost = each.lost
-            if each is self.cut and (share := costs.milder(each)) is not None:
-                expected = costs.after_cut(each, share)
+            lost, cut = each.lost, self.cut
+            if cut is not None and cut in each.stages and (share := costs.milder(cut)) is not None:
+                expected = costs.after_cut(cut, share)
                 regained = costs.final.lost - expected.lost
-                change = self._cut_to(each, share, change)
+                change = self._cut_to(cut, share, change)
                 won, lost = won + regained, lost - regained
                 figures = self._figures(expected, metric=False)
                 back = f"; expected back: {self._points(regained)} from the cut, {figures}"
-            change, won = self._longer(change, each), won + RECOVERED * lost
+            change, won = self._longer(change, each.last), won + RECOVERED * lost
             longer.append(each)
         if not longer:
             return
@@ -227,18 +263,19 @@ class _Advisor:
             else self._points(most.lost)
         )
         cause = f"{most.name} lost {part}"
-        yield self._advised(title, f"{cause}{back}", change, longer)
+        yield self._advised(title, f"{cause}{back}", change, [each.last for each in longer])
 
     def _longer_training(self) -> Iterator[Advice]:
         """Train longer alone, with the cut as it is."""
-        for each in sorted(self.costs.stages, key=lambda each: each.lost, reverse=True):
+        for each in self.trainings:
             if not self._is_worth_training(each):
                 return
-            change = self._longer(self.as_it_is, each)
-            gains = each.gained is not None and each.gained > 0
-            gained = f"; its last epoch still gained {self._points(each.gained or 0.0)}" if gains else ""
-            cause = f"{each.name} lost {self._points(each.lost)} in {_epochs(each.epochs)}{gained}"
-            yield self._advised(f"Train for longer in {each.name} alone", cause, change, [each])
+            last = each.last
+            change = self._longer(self.as_it_is, last)
+            gains = last.gained is not None and last.gained > 0
+            gained = f"; its last epoch still gained {self._points(last.gained or 0.0)}" if gains else ""
+            cause = f"{each.name} lost {self._points(each.lost)} in {_epochs(last.epochs)}{gained}"
+            yield self._advised(f"Train for longer in {last.name} alone", cause, change, [last])
 
     def _blocks_first(self) -> Iterator[Advice]:
         cut = self.cut
@@ -292,8 +329,8 @@ class _Advisor:
             change = change.having(cut.number, depth=None)
         return change.having(cut.number, **{cut.goal: share})
 
-    def _is_worth_training(self, stage: StageCost) -> bool:
-        return stage.lost > max(0.0, LEAST_PART * (self.costs.excess or 0.0))
+    def _is_worth_training(self, training: _Training) -> bool:
+        return training.lost > max(0.0, LEAST_PART * (self.costs.excess or 0.0))
 
     def _longer(self, change: Change, stage: StageCost) -> Change:
         wanted = _longer_epochs(stage)

@@ -147,6 +147,23 @@ def test_training_that_cannot_bring_the_loss_back_is_not_advised():
     assert not any("gained" in each.effect or "quantize" in str(each) for each in found.advice)
 
 
+def test_what_a_cut_without_training_lost_is_brought_back_by_the_next_training():
+    stages = {"prune": {"macs": 0.95, "epochs": 0}, "distill": {"epochs": 6}, "quantize": {"epochs": 1}}
+    figures = {
+        "teacher": (0.866, 1.0, 44700),
+        "prune": (0.737, 0.06, 1010),
+        "distill": (0.855, 0.06, 1010),
+        "quantize": (0.8545, 0.026, 285),
+    }
+    [first, *_] = steps({"accuracy_drop": 0.5}, figures, stages).advice
+    assert first.settings == ("distill.epochs=12", "quantize.epochs=5")
+    assert "prune and distill lost 1.1 of the 1.1 points" in first.effect
+    # 8 bits bring back nothing that the cut lost.
+    del stages["distill"], figures["distill"]
+    [first, *_] = steps({"accuracy_drop": 0.5}, {**figures, "quantize": (0.736, 0.026, 285)}, stages).advice
+    assert "prune.epochs=4" in first.settings
+
+
 def test_size_takes_a_harder_cut():
     [first, *_] = steps({"size_ratio": 0.01}).advice
     assert first.settings == ("prune.macs=0.34", "prune.epochs=16")
