@@ -298,7 +298,7 @@ def test_a_block_without_which_there_is_no_output_stays():
 
 @pytest.mark.parametrize(
     ("name", "blocks", "left"),
-    [("resnet20", 7, "19%"), ("resnet8", 1, "62%"), ("small_cnn", 0, "100%")],
+    [("resnet20", 7, "19%"), ("resnet8", 1, "62%")],
 )
 def test_the_least_that_can_be_reached_is_known_before_any_measurement(name, blocks, left):
     """ResNet-20 has 40,813,184 MACs at 32x32 with its two projections, each of the seven blocks 4,718,592."""
@@ -309,6 +309,14 @@ def test_the_least_that_can_be_reached_is_known_before_any_measurement(name, blo
         )
     assert f"cannot reach 10% of the cost: without {blocks} residual blocks, " in str(error.value)
     assert f" can spare, {left} is left; raise the target, or cut channels too" in str(error.value)
+    assert not measured
+
+
+def test_of_a_network_without_residual_blocks_that_is_said():
+    measured = []
+    network = build("small_cnn", IMAGE, 10)
+    with pytest.raises(ModelError, match="has no residual block that it can spare; leave depth out, and cut"):
+        cut_depth(network, IMAGE, cost=lambda n: count_macs(n, IMAGE), target=0.1, degradation=measured.append)
     assert not measured
 
 
