@@ -4,8 +4,8 @@
 
 `edgekd run recipes/quickstart.yaml` gives the networks by hand: distilled, pruned and quantised. `edgekd fit
 recipes/fit_digits.yaml` has a quarter of an hour on the same data, and its front are the candidates that no other one
-beats in time and in accuracy on the validation samples. All files are then timed in turns in one sitting, and
-each predicts the test samples, which no search has seen. A network by hand lies behind the front where a candidate is
+beats in time and in accuracy on the validation samples. All files are then timed in turns in one run, and each
+predicts the test samples, which no search has seen. A network by hand lies behind the front where a candidate is
 surely faster and as accurate on the test samples; what both differ by is tested in pairs. Started again with the same
 --out, searches go on and runs are kept.
 """

@@ -1,4 +1,4 @@
-"""What benchmarks/fit.py compares searches on: the students of a grid, and the budgets that they must keep."""
+"""The space that benchmarks/fit.py compares searches on: a grid's students, and the budgets that they must keep."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -43,7 +43,7 @@ class Trained:
 
     @property
     def cost(self) -> float:
-        """Its multiply-accumulates over the teacher's."""
+        """Return its multiply-accumulates over the teacher's."""
         assert self.figures
         return self.figures.macs / self.figures.teacher_macs
 

@@ -10,7 +10,7 @@ from edgekd.cli.output import tell, whose_reader_may_leave
 
 if TYPE_CHECKING:
     from edgekd.report.verdict import Line
-    from edgekd.search.fit import FitResult
+    from edgekd.search.fit_result import FitResult
     from edgekd.strict_json import JsonObject
     from edgekd.tasks.metric import Metric
 

@@ -162,12 +162,12 @@ class ExportNode(Node[Exported]):
 
     @property
     def _wanted(self) -> list[Target]:
-        """The budget's target first."""
+        """Return the targets, the budget's first."""
         return [*([self.judged] if self.judged else []), *self.targets] or [Target()]
 
     @cached_property
     def _placed_on(self) -> Target | None:
-        """The budget's target or, where it has no file whose layers can be timed, the first that has one."""
+        """Return the budget's target or, where it has no file whose layers can be timed, the first that has one."""
         fit = (each for each in self._wanted if can_be_timed(each) and file_profile(each) in self._served)
         return next(fit, None)
 
@@ -194,7 +194,7 @@ class ExportNode(Node[Exported]):
 
     @contextmanager
     def _placing(self, first: str) -> Iterator[Placing]:
-        """Where no target can be timed, the first file is measured here if it runs here."""
+        """Give where and for what placements are measured: without a target, the first file here if it runs here."""
         target, data = self._placed_on, self.data
         if target is None:
             here = LocalTarget() if is_timed_here(first) else None

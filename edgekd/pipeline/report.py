@@ -120,7 +120,7 @@ def _of_targets(
     compared: Mapping[Target, schema.AgainstBaseline],
     devices: Mapping[str, Sequence[str]],
 ) -> list[schema.Row]:
-    """Each network on each target; the runtime of the first measured one comes last: readers look for it there."""
+    """Return each network on each target; the first measured one's runtime comes last: readers look for it there."""
     there = {each.target: each for each in remote}
     # A target that the last network has no file for cannot judge the recipe.
     reached = [each for each in recipe.targets if each in measured or _has(there.get(each), exports[-1])]

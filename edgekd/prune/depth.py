@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, first_line
+from edgekd.log import get_logger
 from edgekd.models.copies import copied
 from edgekd.models.inputs import must_take
 from edgekd.nearest import nearest
@@ -20,6 +21,8 @@ from edgekd.prune.graph import example_inputs
 from edgekd.prune.plan import IDENTITY, Plan, apply_plan, widths
 from edgekd.ranges import SHARE
 from edgekd.tasks.signature import Shape, Signature
+
+logger = get_logger(__name__)
 
 Degradation = Callable[[nn.Module], float]
 
@@ -196,7 +199,10 @@ def _is_residual(block: nn.Module, like: Tensor) -> bool:
     with torch.no_grad():
         try:
             return torch.equal(functional_call(block, silent, (given.clone(),)), given)
-        except Exception:  # of a module that takes no weights of zero, whose kind is not known then
+        except Exception as error:  # of somebody's module, which may refuse weights of zero in any way
+            logger.info(
+                f"{type(block).__name__} takes no weights of 0, so that it counts as no block: {first_line(error)}"
+            )
             return False
 
 

@@ -1,7 +1,7 @@
 """A search from its recipe to the winner's bundle, in one folder that it can go on from."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from edgekd.report.load import load_report
 from edgekd.report.schema import Report
 from edgekd.search.arm_state import ArmSpace, ArmState, TrialRecord
 from edgekd.search.candidates import DEPLOYED, CandidateJob, Candidates, at_share, figures_of, trial_of
+from edgekd.search.fit_result import FitResult, keeps_budget
 from edgekd.search.folder import (
     CACHE,
     JOURNAL,
@@ -46,36 +47,6 @@ logger = get_logger(__name__)
 # By so much of the time it is said that nothing can meet the budget.
 HALF = 0.45
 DONE, OUT_OF_TIME = "done", "out of time"
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """The end of a search.
-
-    Attributes:
-        report: of the winner's run; None where no student could be made.
-        finish: why the search ended, and with what.
-        summary: what ``fit.json`` holds.
-    """
-
-    report: Report | None
-    finish: Finish
-    summary: JsonObject
-
-    @property
-    def is_untried(self) -> bool:
-        """Tell whether the time was over before any candidate was trained: the budget is neither met nor missed."""
-        return self.report is None and self.finish.unreachable is None
-
-    @property
-    def made_nothing(self) -> bool:
-        """Tell whether all that was tried failed: the budget is neither met nor missed."""
-        return bool(self.summary.get(MADE_NOTHING))
-
-    @property
-    def met(self) -> bool:
-        """Tell whether the deployed file keeps every bound on the test samples and on its target."""
-        return self.report is not None and (self.report.budget is None or self.report.budget.met)
 
 
 def fit(
@@ -342,7 +313,7 @@ class _Search:
 
     def _summary(self, finish: Finish, winner: TrialRecord | None, report: Report | None) -> JsonObject:
         trials = self.log.of("trial")
-        met = report is not None and (report.budget is None or report.budget.met)
+        met = keeps_budget(report)
         document: JsonObject = {
             "schema_version": SCHEMA_VERSION,
             "objective": self.goal.objective,

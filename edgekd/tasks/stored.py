@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from edgekd.errors import DataError
@@ -29,12 +30,12 @@ def nothing_to_measure(why: str, part: str, where: object) -> DataError:
     return DataError(f"{where}: {why}, so that nothing can be measured: add some{advice}")
 
 
-class WholeNumbers:
+class WholeNumbers(ABC):
     """The methods of a :class:`~edgekd.tasks.task.Task` whose targets are whole numbers, negative where not known."""
 
     @classmethod
-    def known(cls, stored: NDArray[Any]) -> NDArray[np.bool_]:
-        raise NotImplementedError
+    @abstractmethod
+    def known(cls, stored: NDArray[Any]) -> NDArray[np.bool_]: ...
 
     @classmethod
     def must_be_measurable(cls, stored: Ints, part: str, where: object) -> None:

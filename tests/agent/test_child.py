@@ -75,7 +75,7 @@ def test_no_collection_falls_into_a_sample(child, light):
 
 @pytest.mark.slow
 def test_no_collection_falls_into_an_inference(child, tmp_path):
-    """The network itself asks, in each run after the one that opens it."""
+    """Ask in the network itself, in each run after the one that opens it."""
     (tmp_path / "gc_off.py").write_text(
         "import gc, torch\n"
         "class Asks(torch.nn.Identity):\n"

@@ -61,7 +61,7 @@ def parts_in(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def parts(tmp_path: Path) -> dict[str, Any]:
-    """The arguments of pack() for a bundle that is right."""
+    """Return the arguments of pack() for a bundle that is right."""
     return parts_in(tmp_path)
 
 
@@ -73,7 +73,7 @@ def packed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bundle(packed_once: Path, tmp_path: Path) -> Path:
-    """A bundle that is right, of the test's own."""
+    """Return a bundle that is right, of the test's own."""
     return Path(shutil.copytree(packed_once, tmp_path / "bundle"))
 
 

@@ -137,7 +137,7 @@ def test_annotations_of_other_images_or_classes_are_refused(tmp_path: Path, edge
 
 
 def test_boxes_are_refused_for_annotations_of_an_image_as_it_is_stored(tmp_path: Path, edgekd: Any) -> None:
-    """Boxes are predicted upright, so that against boxes of the stored pixels none would count."""
+    """Predict boxes upright: against those of the stored pixels none would count."""
     write(tmp_path, "train", [[(own, [2.0, 3.0, 20.0, 15.0]) for own in IDS.values()]] * 4)
     truth = write(tmp_path, "test", [[(3, [1.0, 1.0, 9.0, 9.0])]] * 4)
     keys = Data(source="coco", path=tmp_path, image_size=SIDE, validation=0.25)

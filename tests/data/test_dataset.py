@@ -124,7 +124,7 @@ def test_a_limit_that_leaves_a_class_alone_is_refused():
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_a_set_of_one_image_is_refused_with_the_way_out(tmp_path, in_memory):
-    """One sample is for validation, and none is left."""
+    """Hold out the one sample, so that none is left."""
     random = np.random.default_rng(0)
     for part, count in (("train", 1), ("test", 1)):
         for kind, largest in (("images", 255), ("masks", 2)):

@@ -158,7 +158,7 @@ def test_masks_of_another_size_than_their_images_are_not_moved(side, options, tm
 
 
 def test_indices_and_colours_in_one_folder_are_told_apart_or_refused(tmp_path):
-    """Black is a class by its colour and another one by its index: a mask of zeros alone could be of either."""
+    """Refuse a mask of zeros alone: black is a class by its colour and another one by its index."""
     root = folder(tmp_path, classes="sky 250 10 10\nroad 10 10 250\ncar 0 0 0\n")
     Image.new("L", (8, 8)).save(root / "train/masks/05.png")
     said = "masks/05.png would be read by the colours of classes.txt, and .*masks/00.png has others, so that it holds"

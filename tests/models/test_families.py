@@ -29,8 +29,8 @@ def test_the_usual_width_is_that_of_the_builder(family: Family) -> None:
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if "/" not in family.members[0]])
-def test_families_go_from_large_to_small(family: object) -> None:
-    sizes = [count_parameters(build(name, (3, 16, 16), 10)) for name in family.members]  # type: ignore[attr-defined]
+def test_families_go_from_large_to_small(family: Family) -> None:
+    sizes = [count_parameters(build(name, (3, 16, 16), 10)) for name in family.members]
     assert sizes == sorted(sizes, reverse=True)
 
 

@@ -53,7 +53,7 @@ def terminal(report: dict[str, Any], width: int = 120) -> str:
 
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is looked for is in the page's words."""
+    """Look for what the page says in its own words."""
     blank_pictures(monkeypatch)
 
 

@@ -17,7 +17,7 @@ from edgekd.cli.fit import fit as command
 from edgekd.cli.fit import missed_bound, on_validation, verdict
 from edgekd.cli.sweep import sweep as sweep_command
 from edgekd.errors import EdgekdError, StorageError
-from edgekd.recipe import load_recipe
+from edgekd.recipe import Quantize, load_recipe
 from edgekd.records.candidate_figures import Figures
 from edgekd.report.fit_page import facts, fit_headline
 from edgekd.report.fit_record import read_fit
@@ -305,7 +305,7 @@ def test_time_in_which_no_candidate_can_be_trained_is_refused_before_any_trainin
 
 
 def test_a_whole_search_is_not_said_to_take_less_than_its_first_candidate() -> None:
-    """By the forecast it takes less, but the costs took longer to find."""
+    """Take longer to find the costs than forecast, by which the whole search takes less."""
     said = Forecast(0.0, {"resnet8": (1.0, 2.0)}, 1.0).nothing_trained(2700.0, 2820.0)
     assert "the first candidate needs about 47 min, 45 were given; start again with --hours 1." in said
     assert said.endswith("The whole search takes about 47 min, up to about 47 min")
@@ -710,7 +710,8 @@ def test_costs_are_asked_for_in_the_precision_that_the_ladder_begins_with(
     path = tmp_path / "r.yaml"
     path.write_text(f"{BEFORE}targets: [{device}]\n")
     recipe = load_recipe(path, ["distill.epochs=1", "prune.macs=0.5"])
-    assert _without_training(recipe).stages[-1].rungs == (rungs,)  # type: ignore[attr-defined]
+    [*_, last] = _without_training(recipe).stages
+    assert isinstance(last, Quantize) and last.rungs == (rungs,)
 
 
 def test_the_winner_s_run_grows_with_its_networks_and_its_test_samples(

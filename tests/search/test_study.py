@@ -331,7 +331,7 @@ def test_out_of_reach_is_what_is_hardly_probable_to_be_kept(drop: float, is_said
 def test_the_largest_share_is_tried_before_a_bound_is_out_of_reach_that_samples_cannot_show(
     drop: float, goes_on: bool
 ) -> None:
-    """Of an error of 0.46 points, with half a point allowed, no drop above -0.26 points is sure to be small enough."""
+    """Allow half a point with an error of 0.46: no drop above -0.26 points is sure to be small enough."""
     goal = Goal(SIZE, 0.005)
     prices = {share: figures(share) for share in (0.2, 0.4359, 0.95)}
     done = TrialRecord(1, "only", 0.4359, 0, replace(figures(0.4359, drop), error=0.0046))
@@ -368,7 +368,7 @@ def test_what_the_best_was_chosen_from_are_all_values_and_kinds_that_were_traine
 
 
 def test_a_metric_is_made_best_among_those_that_keep_another_s_bound_by_more_than_luck() -> None:
-    """Of mDice 2 points may go: of the better mIoU 1.9 ± 0.4 do, which about every second such network exceeds."""
+    """Allow 2 points of mDice: of the better mIoU 1.9 ± 0.4 go, which about every second such network exceeds."""
     goal = Goal("miou", 0.02, metric="mdice")
     drops = {"close": (0.001, 0.019), "sure": (0.003, 0.004)}
     arms = [
