@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ logger = get_logger(__name__)
 
 IN_MEMORY_BYTES = 512 << 20
 LOOKED_AT = 64
+# Handing a small image to a thread takes as long as reading it.
+READ_AT_ONCE = 32
 # How pixels are made of a file's bytes; bytes stand for the pixels of streamed samples in fingerprints.
 DECODING = b"upright, over white\n"
 
@@ -145,8 +148,9 @@ def _load(
     data: SourceKeys, root: Path, shape: tuple[int, ...], names: np.ndarray, labels: Tensor, part: str
 ) -> Samples:
     raw, read = torch.empty((len(names), *shape), dtype=torch.uint8), reader(data, root, shape)
+    parts = np.array_split(names, max(1, len(names) // READ_AT_ONCE))
     with ThreadPoolExecutor(max(1, data.workers)) as pool:
-        images = pool.map(read, names)
+        images = chain.from_iterable(pool.map(lambda names: [read(name) for name in names], parts))
         for index, image in enumerate(track(images, f"reading {part} images", len(names))):
             raw[index] = image
     return InMemory(raw, labels, names, read.own_size)

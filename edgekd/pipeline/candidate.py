@@ -145,6 +145,7 @@ def try_recipe(
     folder: Path,
     cache: Path | None = None,
     *,
+    data: DataSet | None = None,
     timed: bool = False,
     filed: bool = True,
     teacher_ms: float | None = None,
@@ -158,6 +159,7 @@ def try_recipe(
 
     Args:
         cache: a folder of results that several runs share.
+        data: the recipe's, where it is loaded already.
         timed: predict the milliseconds of its file and of the teacher's on the target that the budget is judged on,
             from their kernels. Of a network whose int8 layers are placed by measurement the costs are those of its
             file in float, where that is faster and not too large for the budget.
@@ -172,7 +174,7 @@ def try_recipe(
     """
     with run_folder(folder), threads_given_back():
         recipe, probed = resolve_targets(recipe)
-        data = load_data(recipe.data, recipe.seed, recipe.kind, recipe.decoding)
+        data = data or load_data(recipe.data, recipe.seed, recipe.kind, recipe.decoding)
         begin(folder, fresh=False)
         log = RunLog(folder / LOG, recipe.written)
         hold_threads(log)

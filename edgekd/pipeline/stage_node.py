@@ -119,6 +119,7 @@ class StageNode(Node[StageResult]):
             seed=self.seed,
             teacher=self.teachers.network() if self.teachers else None,
             teacher_specs=self.teachers.specs if self.teachers else (),
+            teacher_key=f"{self.teachers.content} {self.data.decoded_fingerprint}" if self.teachers else "",
             folder=workplace,
             log=self._write,
             needs=self.needs,

@@ -19,8 +19,6 @@ from edgekd.strict_json import JsonObject
 # job is so many times the usual. No job is expected to take longer than the one that times steps, which starts the
 # process: beside busy processes that says how slow they are.
 JOB, MOST_JOB, SLOWER = 6.0, 12.0, 1.5
-# A training step over the forward pass in it: going back takes twice as long as going forward.
-STEP_OF_FORWARD = 3.0
 # Of an arm that is bisected, before its edge is found: usual and most.
 TRIALS, MOST_TRIALS = 1.5, 3.0
 # Of an arm that is cut: its ends, and one more where no cut reaches the smallest share, or later about its edge.
@@ -46,6 +44,7 @@ class Forecast:
         last_jobs: how many jobs of a candidate the winner's run is worth: one for each of its networks, on the test
             samples where these are more.
         scoring: of the teacher's own predictions for the validation samples.
+        outputs: of the teacher's outputs on the training samples that candidates share.
     """
 
     teacher: float
@@ -57,6 +56,7 @@ class Forecast:
     first_job: float = 0.0
     last_jobs: float = 6.0
     scoring: float = 0.0
+    outputs: float = 0.0
 
     @classmethod
     def of(
@@ -66,15 +66,21 @@ class Forecast:
         steps, own, alike = measured["steps"], points.space.base.teacher, points.alike()
         # Searches that are older than them have the first arm's alone.
         students = measured.get("student_steps", {})
-        trainings = {
-            arm.name: tuple(
-                _passes(points.recipe(arm.name, arm.high, level, {}))
-                * steps
-                * students.get(alike[arm.name], measured["student_step"])
-                for level in range(arm.levels)
-            )
-            for arm in arms
+        # Searches that are older than it take the teacher's outputs for a part of each student's step.
+        forward = measured.get("teacher_forward", 0.0)
+        recipes = {
+            arm.name: [points.recipe(arm.name, arm.high, level, {}) for level in range(arm.levels)] for arm in arms
         }
+        trainings = {
+            name: tuple(
+                steps * _seconds(each, students.get(alike[name], measured["student_step"]) - forward, forward)
+                for each in levels
+            )
+            for name, levels in recipes.items()
+        }
+        views = {stage.kept_views for levels in recipes.values() for each in levels for stage in each.stages}
+        # Without augmentations all views are the same.
+        kept = sum(views) if measured.get("augmented", True) else min(1, max(views))
         # Searches that are older than them have the first teacher's alone.
         every = [measured["teacher_step"], *measured.get("other_teacher_steps", ())]
         trained = [each.train.epochs if each.train else 0 for each in (own, *own.others)]
@@ -92,7 +98,8 @@ class Forecast:
             bool(goal.bounds),
             measured.get("seconds", 0.0),
             networks * max(1.0, test / validation),
-            batches * measured["teacher_step"] / STEP_OF_FORWARD,
+            batches * forward,
+            kept * steps * forward,
         )
 
     @property
@@ -101,7 +108,7 @@ class Forecast:
         costs, within = sum(map(_costs, self.arms)), WITHIN if self.bounded else 1.0
         longest = max(MOST_JOB, self.first_job)
         usual, most = (self._candidates(self.arms, *each) for each in self._ends(within, JOB, longest))
-        at_once, teacher = self.at_once, self.teacher
+        at_once, teacher = self.at_once, self.teacher + self.outputs
         return (
             teacher + (costs * JOB + usual) / at_once + self._last_run(JOB),
             teacher + (costs * longest + most) / at_once + self._last_run(longest),
@@ -110,8 +117,8 @@ class Forecast:
     def rest(self, log: StudyLog, within: Collection[str]) -> str:
         """Say how long it takes from where all costs are known, with the arms ``within`` the bounds on them."""
         arms = [arm for arm in self.arms if arm.name in within]
-        job, last = self.price(log), self.last_run(log)
-        found = [self._candidates(arms, *each) / self.at_once + last for each in self._ends(1.0, job, SLOWER * job)]
+        job, once = self.price(log), self.last_run(log) + self._outputs(log)
+        found = [self._candidates(arms, *each) / self.at_once + once for each in self._ends(1.0, job, SLOWER * job)]
         kinds = f"{len(arms)} of {len(self.arms)} kind{'s' if len(self.arms) > 1 else ''} of students"
         return f"{kinds} {'is' if len(arms) == 1 else 'are'} within the bounds on costs: {_span(*found)} more"
 
@@ -146,8 +153,8 @@ class Forecast:
 
     @property
     def least(self) -> float:
-        """Return how long the teacher's training and the shortest one of a candidate take, and nothing else."""
-        return self.teacher + min(levels[0] for levels in self.trainings.values())
+        """Return how long the teacher's training, its outputs and the shortest training of a candidate take."""
+        return self.teacher + self.outputs + min(levels[0] for levels in self.trainings.values())
 
     def first_candidate(self, log: StudyLog) -> float:
         """Return how long it takes from here until a first candidate is trained and measured."""
@@ -155,7 +162,8 @@ class Forecast:
         costs = max(sum(map(_costs, self.arms)) - priced, 0) * (self.price(log) if priced else self.job)
         level = 0 if len(self.trainings) > FINALISTS else -1
         training = min(levels[level] for levels in self.trainings.values()) + self.job
-        return (0 if priced else self.teacher) + costs / self.at_once + training + self.last_run(log)
+        teacher = self._outputs(log) + (0 if priced else self.teacher)
+        return teacher + costs / self.at_once + training + self.last_run(log)
 
     def nothing_trained(self, limit: float, needed: float) -> str:
         """Say that the time is too short for a candidate, which needs ``needed`` of it, and how much is enough."""
@@ -201,11 +209,18 @@ class Forecast:
 
     def training(self, action: TrainCandidate, log: StudyLog) -> float:
         """Return how long a candidate's training will take, from those of its length that are done if there are any."""
-        done = [entry for entry in log.of("trial") if entry["level"] == action.level and "error" not in entry]
-        same = [entry["seconds"] for entry in done if entry["arm"] == action.arm]
-        if same or done:
-            return mean(same or [entry["seconds"] for entry in done])
-        return self.trainings[action.arm][action.level] + self.job
+        forecast = self.trainings[action.arm][action.level] + self.job
+        trained = [entry for entry in log.of("trial") if "error" not in entry]
+        seconds = [entry["seconds"] for entry in trained]
+        if seconds:
+            # The first one found the teacher's outputs for all.
+            seconds[0] = max(seconds[0] - self.outputs, min(seconds[0], forecast))
+        done = [
+            (entry["arm"], each) for entry, each in zip(trained, seconds, strict=True) if entry["level"] == action.level
+        ]
+        same = [each for arm, each in done if arm == action.arm]
+        found = same or [each for _, each in done]
+        return mean(found) if found else forecast + self._outputs(log)
 
     def price(self, log: StudyLog) -> float:
         """Return how long it takes to find a candidate's cost."""
@@ -219,6 +234,10 @@ class Forecast:
         """
         done = [entry["seconds"] for entry in log.of("end") if "seconds" in entry]
         return max(done) if done else self._last_run(self.price(log) if log.of("price") else self.job)
+
+    def _outputs(self, log: StudyLog) -> float:
+        """Return how long the teacher's outputs that candidates share will take, which a first candidate finds."""
+        return 0.0 if any("error" not in entry for entry in log.of("trial")) else self.outputs
 
     def _last_run(self, job: float) -> float:
         """Return the seconds of the last run, which exports and scores each network as a ``job`` and in PyTorch."""
@@ -239,5 +258,6 @@ def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f}" if seconds >= 600 else f"{seconds / 60:.2g}"
 
 
-def _passes(recipe: Recipe) -> int:
-    return sum(stage.passes for stage in recipe.stages)
+def _seconds(recipe: Recipe, student: float, teacher: float) -> float:
+    """Return the seconds of its trainings over an epoch, if a step of the student and the teacher takes so long."""
+    return sum(stage.passes * student + stage.teacher_passes * teacher for stage in recipe.stages)

@@ -27,16 +27,19 @@ STEPS = 3
 LR = 1e-12
 
 
-def step_times(recipe: Recipe, others: Mapping[str, Recipe]) -> JsonObject:
-    """Return the seconds of a step of each teacher, and of each student with all teachers; and the numbers of samples.
+def step_times(recipe: Recipe, others: Mapping[str, Recipe], data: DataSet | None = None) -> JsonObject:
+    """Return the seconds of a step of each teacher, of each student with all teachers, and of the teachers in it.
+
+    The numbers of samples and of steps are there too, and whether samples are augmented.
 
     Nothing is trained: the networks are thrown away.
 
     Args:
         others: recipes by name that differ from ``recipe`` in their students, which are timed too.
+        data: the recipe's, where it is loaded already.
     """
     recipe, _ = resolve_targets(recipe)
-    planned = plan(recipe)
+    planned = plan(recipe, data)
     data, teachers = planned.data.labelled_only(), [each.network() for each in planned.starts.teachers]
     firsts = {name: starts_of(other, data).first for name, other in others.items()}
     with threads_given_back():
@@ -49,8 +52,10 @@ def step_times(recipe: Recipe, others: Mapping[str, Recipe]) -> JsonObject:
         "steps": -(-len(planned.data.train) // data.batch_size),
         "teacher_step": alone,
         "other_teacher_steps": others_alone,
+        "teacher_forward": round(min(taught.forwards), 4),
         "student_step": student,
         "student_steps": further,
+        "augmented": bool(data.augment),
         "batch": data.batch_size,
         "validation": len(data.validation),
         "test": len(data.test),
@@ -58,16 +63,19 @@ def step_times(recipe: Recipe, others: Mapping[str, Recipe]) -> JsonObject:
 
 
 class _Taught(TaskLoss):
-    """Return the loss against targets, after the teachers' outputs."""
+    """Return the loss against targets, after the teachers' outputs, whose seconds are kept in :attr:`forwards`."""
 
     def __init__(self, task: Task, teachers: Sequence[nn.Module]):
         super().__init__(task)
         self.teachers = [each.eval() for each in teachers]
+        self.forwards: list[float] = []
 
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        began = _now()
         with torch.no_grad():
             for each in self.teachers:
                 call(each, batch.inputs)
+        self.forwards.append(_now() - began)
         return super().terms(network, batch)
 
 

@@ -16,14 +16,15 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from edgekd.data import load_data
+from edgekd.data import DataSet, load_data
 from edgekd.errors import DisturbedError, EdgekdError, ModelError, StorageError, UnavailableError, first_line
+from edgekd.files import canonical_json
 from edgekd.log import show_logs
 from edgekd.pipeline.candidate import try_recipe
 from edgekd.pipeline.folder import wait_until_left
 from edgekd.pipeline.run import run
 from edgekd.pipeline.start import starts_of
-from edgekd.recipe import load_recipe
+from edgekd.recipe import Recipe, load_recipe
 from edgekd.search.finalists import time_files
 from edgekd.search.step_times import step_times
 from edgekd.search.study_log import STEPS
@@ -35,7 +36,25 @@ OF_THE_MOMENT = (UnavailableError, DisturbedError)
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def try_candidate(job: JsonObject) -> JsonObject:
+class Loaded:
+    """The data set of the last recipe, which that of the next one mostly is: images take seconds to read."""
+
+    def __init__(self) -> None:
+        self._key: bytes = b""
+        self._data: DataSet | None = None
+
+    def of(self, recipe: Recipe) -> DataSet:
+        """Return what ``recipe`` learns from, loaded if that is not the last one's."""
+        key = canonical_json([recipe.data.model_dump(mode="json"), recipe.seed, recipe.task, recipe.decoding])
+        if self._data is None or key != self._key:
+            # Two at a time may be too large.
+            self._data = None
+            self._data = load_data(recipe.data, recipe.seed, recipe.kind, recipe.decoding)
+            self._key = key
+        return self._data
+
+
+def try_candidate(job: JsonObject, loaded: Loaded) -> JsonObject:
     """Train the recipe of ``job`` and score it on the validation samples.
 
     Raises:
@@ -44,7 +63,9 @@ def try_candidate(job: JsonObject) -> JsonObject:
     recipe, folder = load_recipe(Path(job["recipe"])), Path(job["folder"])
     cache, known, earlier = Path(job["cache"]), job["teacher_ms"], [Path(each) for each in job.get("earlier", ())]
     timed, filed = job["timed"], job["filed"]
-    found = try_recipe(recipe, folder, cache, timed=timed, filed=filed, teacher_ms=known, earlier=earlier)
+    found = try_recipe(
+        recipe, folder, cache, data=loaded.of(recipe), timed=timed, filed=filed, teacher_ms=known, earlier=earlier
+    )
     drops = {f"drop of {name}": drop for name, (drop, _) in found.others.items()}
     errors = {f"standard error of {name}": error for name, (_, error) in found.others.items()}
     for name, value in {**found.to_json(), **drops, **errors}.items():
@@ -53,28 +74,27 @@ def try_candidate(job: JsonObject) -> JsonObject:
     return found.to_json()
 
 
-def run_winner(job: JsonObject) -> JsonObject:
+def run_winner(job: JsonObject, _: Loaded) -> JsonObject:
     """Run the recipe of ``job`` from end to end; the report is in its folder."""
     recipe, folder = load_recipe(Path(job["recipe"])), Path(job["folder"])
     run(recipe, folder, command=job["command"], cache=Path(job["cache"]))
     return {}
 
 
-def time_steps(job: JsonObject) -> JsonObject:
+def time_steps(job: JsonObject, loaded: Loaded) -> JsonObject:
     """Time a training step of the teacher of ``job``, and of each student."""
-    others = {name: load_recipe(Path(path)) for name, path in job["others"].items()}
-    return step_times(load_recipe(Path(job["recipe"])), others)
+    recipe, others = load_recipe(Path(job["recipe"])), _others(job)
+    return step_times(recipe, others, loaded.of(recipe))
 
 
-def read_contents(job: JsonObject) -> JsonObject:
+def read_contents(job: JsonObject, loaded: Loaded) -> JsonObject:
     """Hash the data of ``job`` and each network before its first stage, by what people call them.
 
     The hashes are those by which a run finds finished stages again: of samples, checkpoints, arguments and users' code.
     With them are the steps of an epoch.
     """
-    recipe = load_recipe(Path(job["recipe"]))
-    others = {name: load_recipe(Path(path)) for name, path in job["others"].items()}
-    data = load_data(recipe.data, recipe.seed, recipe.kind)
+    recipe, others = load_recipe(Path(job["recipe"])), _others(job)
+    data = loaded.of(recipe)
     starts = starts_of(recipe, data)
     named = {"the teacher": starts.teachers[0], "the student": starts.student}
     named |= {f"teacher {number}": each for number, each in enumerate(starts.teachers[1:], start=2)}
@@ -83,23 +103,31 @@ def read_contents(job: JsonObject) -> JsonObject:
     return {**hashes, STEPS: len(batches(data, recipe.seed, 0))}
 
 
-JOBS: dict[str, Callable[[JsonObject], JsonObject]] = {
+def _others(job: JsonObject) -> dict[str, Recipe]:
+    return {name: load_recipe(Path(path)) for name, path in job["others"].items()}
+
+
+JOBS: dict[str, Callable[[JsonObject, Loaded], JsonObject]] = {
     "try": try_candidate,
     "run": run_winner,
     "contents": read_contents,
     "step": time_steps,
-    "time": lambda job: time_files(load_recipe(Path(job["recipe"])), job["folders"]),
+    "time": lambda job, _: time_files(load_recipe(Path(job["recipe"])), job["folders"]),
 }
 
 
-def carry_out(job: JsonObject) -> JsonObject:
-    """Do ``job``; return its result, or why it failed."""
+def carry_out(job: JsonObject, loaded: Loaded | None = None) -> JsonObject:
+    """Do ``job``; return its result, or why it failed.
+
+    Args:
+        loaded: what the jobs before have read.
+    """
     started = time.monotonic()
     try:
         if "folder" in job:
             # No other search has the folder: at work there is a worker that a lost node or an earlier start left.
             wait_until_left(Path(job["folder"]))
-        result: JsonObject = {"result": JOBS[job["job"]](job)}
+        result: JsonObject = {"result": JOBS[job["job"]](job, loaded or Loaded())}
     except EdgekdError as error:
         result = {"error": first_line(_without_place(error)), "kind": _kind(error)}
     except MemoryError:
@@ -138,8 +166,9 @@ def main() -> None:
     show_logs()
     jobs: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_read, args=(jobs,), daemon=True).start()
+    loaded = Loaded()
     while True:
-        results.write(json.dumps(carry_out(jobs.get())) + "\n")
+        results.write(json.dumps(carry_out(jobs.get(), loaded)) + "\n")
         results.flush()
 
 

@@ -38,6 +38,9 @@ Needs = Deployment | Precisions
 StageT = TypeVar("StageT", bound=Stage, default=Any)
 NeedsT = TypeVar("NeedsT", default=Any)
 
+# What the last teacher with a key predicts for the validation samples.
+_PREDICTED: dict[str, Tensor] = {}
+
 
 @dataclass(frozen=True)
 class Training:
@@ -72,6 +75,8 @@ class Job(Generic[StageT, NeedsT]):
     """What the stage depends on apart from its options, as :class:`edgekd.stages.work.StageWork` finds it."""
     teacher_specs: tuple[Spec, ...] = ()
     """Of the teacher, or of all that an ensemble has."""
+    teacher_key: str = ""
+    """What the teacher's predictions follow from. With a key they are computed once for one job after another."""
 
     @property
     def training(self) -> Training:
@@ -80,7 +85,7 @@ class Job(Generic[StageT, NeedsT]):
             seed=self.seed,
             name=self.name,
             folder=self.folder,
-            teacher_predictions=self.teacher_predictions,
+            teacher_predictions=self.teacher_predictions if self.stage.passes else None,
             log=self.log,
         )
         section = self.stage.train_options
@@ -133,12 +138,17 @@ class Job(Generic[StageT, NeedsT]):
 
     @cached_property
     def teacher_predictions(self) -> Tensor | None:
-        """Return the teacher's predictions on the validation samples, (N,), computed once a stage."""
+        """Return the teacher's predictions on the validation samples, (N,)."""
         if self.teacher is None:
             return None
+        if self.teacher_key in _PREDICTED:
+            return _PREDICTED[self.teacher_key]
         self.teacher.eval().to(make_fabric(False).device)
         predictions = predictions_of(self.teacher, self.data, self.data.validation)
         self.teacher.cpu()
+        if self.teacher_key:
+            _PREDICTED.clear()
+            _PREDICTED[self.teacher_key] = predictions
         return predictions
 
     def objective(self, network: nn.Module) -> Objective:

@@ -98,6 +98,16 @@ class Stage(Train):
         """Return how often its training goes through the training samples."""
         return self.epochs
 
+    @property
+    def kept_views(self) -> int:
+        """Return on how many views of the training samples the teacher's outputs are computed once and kept."""
+        return 0
+
+    @property
+    def teacher_passes(self) -> int:
+        """Return how often the teacher goes through the training samples in each of its trainings."""
+        return self.passes if self.learns_from_teacher and not self.kept_views else 0
+
     def settings(self) -> JsonObject:
         """Return the options that the stage's content key depends on, as JSON."""
         known, fields = self.model_dump(mode="json"), type(self).model_fields

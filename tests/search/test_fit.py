@@ -702,6 +702,32 @@ def test_a_forecast_counts_each_teacher_and_each_pass(open_recipe: Callable[...,
     assert Forecast.of(measured, points, spaces, goal_of(space)).teacher == pytest.approx(1.0)
 
 
+def test_a_forecast_counts_the_teacher_s_kept_outputs_once(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
+    """Steps of 0.2 s, of which 0.15 s are the teacher's: in every epoch, or once for each view that is kept."""
+    measured = {"steps": 10, "teacher_step": 0.5, "student_step": 0.2, "teacher_forward": 0.15}
+    measured |= {"validation": 400, "test": 400}
+
+    def forecast(*settings: str, **more: bool) -> Forecast:
+        space = open_recipe("budget.accuracy_drop=1.0", "distill.epochs=8", "prune.epochs=0", *settings)
+        points, spaces = Points(space), [arm_space(arm) for arm in space.arms]
+        return Forecast.of({**measured, **more}, points, spaces, goal_of(space))
+
+    live, kept, plain = forecast(), forecast("distill.views=3"), forecast("distill.views=3", augmented=False)
+    assert live.trainings["resnet8"][-1] == pytest.approx(10 * 8 * 0.2)
+    assert kept.trainings["resnet8"][-1] == pytest.approx(10 * 8 * 0.05)
+    assert (live.outputs, kept.outputs, plain.outputs) == pytest.approx((0.0, 10 * 3 * 0.15, 10 * 0.15))
+    assert forecast("distill.views=3", "distill.cache=false").trainings == live.trainings
+    # They are found with the first candidate, whose time says nothing of them for the others.
+    log, action = StudyLog(tmp_path / "journal.jsonl"), TrainCandidate("resnet8", 0.5, 0)
+    alone = kept.trainings["resnet8"][0] + JOB
+    assert kept.training(action, log) == pytest.approx(4.5 + alone)
+    assert kept.least == pytest.approx(kept.teacher + 4.5 + min(levels[0] for levels in kept.trainings.values()))
+    log.append("trial", arm="resnet8", level=0, figures={}, seconds=20.0)
+    assert kept.training(action, log) == pytest.approx(15.5)
+    log.append("trial", arm="resnet8", level=0, figures={}, seconds=14.5)
+    assert kept.training(action, log) == pytest.approx(15.0)
+
+
 @pytest.mark.parametrize(("device", "rungs"), [("{device: orin, runtime: tensorrt}", "half"), ("{device: cpu}", "ptq")])
 def test_costs_are_asked_for_in_the_precision_that_the_ladder_begins_with(
     tmp_path: Path, device: str, rungs: str
@@ -723,9 +749,9 @@ def test_the_winner_s_run_grows_with_its_networks_and_its_test_samples(
     points, spaces = Points(space), [arm_space(arm) for arm in space.arms]
     for seconds in (80.0, 30.0, 30.0):
         log.append("price", arm="teacher", share=1.0, figures={}, seconds=seconds)
-    forecast = Forecast.of({**measured, "batch": 128}, points, spaces, goal_of(space))
+    forecast = Forecast.of({**measured, "batch": 128, "teacher_forward": 0.4}, points, spaces, goal_of(space))
     # The teacher and two stages, each on twice the samples: in the file, and in 40 batches of PyTorch.
-    assert forecast.last_run(log) == pytest.approx(3 * 2 * (30 + 40 * 1.5 / 3))
+    assert forecast.last_run(log) == pytest.approx(3 * 2 * (30 + 40 * 0.4))
     assert Forecast.of(measured, points, spaces, goal_of(space)).last_run(log) == pytest.approx(3 * 2 * 30)
     # Fewer test samples are no reason to expect less: the rest of a job is the same.
     few = Forecast.of({**measured, "test": 500}, points, spaces, goal_of(space))

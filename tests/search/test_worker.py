@@ -198,6 +198,9 @@ def test_a_step_of_each_network_is_timed(job: dict[str, Any], tmp_path: Path) ->
     steps = (found["teacher_step"], found["student_step"], *found["student_steps"].values())
     assert len(found["other_teacher_steps"]) == 1
     assert all(each > 0 for each in (*steps, *found["other_teacher_steps"]))
+    # Both teachers' outputs are a part of each student's step.
+    assert 0 < found["teacher_forward"] < found["student_step"]
+    assert found["augmented"] is False
 
 
 def test_a_step_is_timed_without_the_validation_after_it(job: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

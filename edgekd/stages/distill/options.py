@@ -63,6 +63,11 @@ class Distill(Stage, Loss):
         """Return how often its training goes through the training samples, all generations together."""
         return self.epochs * self.generations
 
+    @property
+    def kept_views(self) -> int:
+        """Return on how many views of the training samples the teacher's outputs are computed once and kept."""
+        return self.views if self.cache and self.views else 0
+
     @model_validator(mode="after")
     def schedules_stay_in_range(self) -> Self:
         softened, hard = self.temperature_schedule, self.hard_weight_schedule
