@@ -17,6 +17,7 @@ from edgekd.errors import DeviceError, DisturbedError, ModelError
 from edgekd.pipeline import folder as run_folder
 from edgekd.pipeline import resolve
 from edgekd.prune.latency.readings import fast_mean
+from edgekd.recipe import load_recipe
 from edgekd.records.candidate_figures import Figures
 from edgekd.scratch import hold
 from edgekd.search import step_times, worker
@@ -219,6 +220,20 @@ def test_a_step_is_timed_without_the_validation_after_it(job: dict[str, Any], mo
     monkeypatch.setattr(step_times, "_now", lambda: clock[0])
     found = worker.carry_out({"job": "step", "recipe": job["recipe"], "others": {}})["result"]
     assert found["steps"] == 1 and found["student_step"] == 0
+
+
+def test_one_candidate_after_another_learns_from_samples_that_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    monkeypatch.setattr(worker, "load_data", lambda data, seed, *_: read.append((data, seed)) or object())
+    path, loaded = tmp_path / "r.yaml", worker.Loaded()
+    path.write_text(SMALL)
+    first = loaded.of(load_recipe(path))
+    # Stages and students are other candidates of the same search.
+    assert loaded.of(load_recipe(path, ["distill.epochs=3", "student.model=resnet8"])) is first
+    others = [loaded.of(load_recipe(path, [each])) for each in ("seed=1", "data.validation=0.2", "data.batch_size=8")]
+    assert first not in others and len(read) == len({id(each) for each in others}) + 1 == 4
 
 
 def test_files_of_a_space_are_those_that_its_arms_name() -> None:

@@ -1,8 +1,41 @@
+from collections.abc import Iterator
 from dataclasses import replace
 
+import pytest
+import torch
 from torch import nn
 
+from edgekd.stages import job as jobs
+from edgekd.stages.distill.options import Distill
 from edgekd.stages.job import Job
+
+
+@pytest.fixture
+def predicted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[nn.Module]]:
+    """The networks whose predictions were computed."""
+    found: list[nn.Module] = []
+
+    def predictions_of(network: nn.Module, *_: object) -> torch.Tensor:
+        found.append(network)
+        return torch.full((4,), len(found))
+
+    monkeypatch.setattr(jobs, "predictions_of", predictions_of)
+    monkeypatch.setattr(jobs, "_PREDICTED", {})
+    yield found
+
+
+def test_a_teacher_predicts_once_for_jobs_with_its_key(few_digits, tmp_path, predicted):
+    def job(key: str, epochs: int = 1) -> Job:
+        return Job(
+            "", nn.Identity(), None, Distill(epochs=epochs), few_digits, 0, nn.Identity(), tmp_path, print,
+            teacher_key=key,
+        )  # fmt: skip
+
+    assert [int(job(key).teacher_predictions[0]) for key in ("a", "a", "b", "a", "", "")] == [1, 1, 2, 3, 4, 5]
+    # What is not trained is not compared with it.
+    assert job("c", epochs=0).training.options.teacher_predictions is None
+    assert len(predicted) == 5
+    assert job("c").training.options.teacher_predictions is not None
 
 
 def test_no_batch_of_one_sample_is_left_over(few_digits, tmp_path):
