@@ -76,13 +76,20 @@ def distributed_predictions_of(network: nn.Module, data: DataSet, samples: Sampl
 
 def metric_of(network: nn.Module, data: DataSet, samples: Samples) -> float:
     """Return the task's first metric of ``network`` on ``samples``; NaN if outputs are not finite."""
-    return _value(predictions_of(network, data, samples), data, samples)
+    return value_of(predictions_of(network, data, samples), data, samples)
 
 
 def evidence_of(predictions: Tensor, data: DataSet, samples: Samples, metric: Metric | None = None) -> Evidence:
     """Return the evidence for ``metric``, or the task's first, from :func:`predictions_of` on ``samples``."""
     task, targets = data.task, data.task.targets(samples.labels.numpy())
     return (metric or task.metrics[0]).evidence(task.from_rows(predictions.numpy()), targets)
+
+
+def value_of(predictions: Tensor, data: DataSet, samples: Samples) -> float:
+    """Return the task's first metric from :func:`predictions_of` on ``samples``; NaN if outputs are not finite."""
+    if not data.task.is_finite(predictions.numpy()):
+        return math.nan
+    return evidence_of(predictions, data, samples).value()
 
 
 def validation_metrics(
@@ -98,18 +105,12 @@ def validation_metrics(
         samples, in [0, 1], that both predict alike.
     """
     task, name = data.task, f"validation_{data.task.metrics[0].name}"
-    own = {name: _value(predictions, data, data.validation)}
+    own = {name: value_of(predictions, data, data.validation)}
     if teacher_predictions is None:
         return own
     alike = task.agree(*(task.from_rows(each.numpy()) for each in (predictions, teacher_predictions)))
     return {
         **own,
-        f"teacher_{name}": _value(teacher_predictions, data, data.validation),
+        f"teacher_{name}": value_of(teacher_predictions, data, data.validation),
         "agreement": int(alike.sum()) / len(alike),
     }
-
-
-def _value(predictions: Tensor, data: DataSet, samples: Samples) -> float:
-    if not data.task.is_finite(predictions.numpy()):
-        return math.nan
-    return evidence_of(predictions, data, samples).value()

@@ -41,7 +41,7 @@ from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.tensors import Named, map_inputs, output_tensors
 from edgekd.train import distributed, metric_of, outputs_of, predictions_of
 from edgekd.train.device import channels_last
-from edgekd.train.evaluate import evidence_of
+from edgekd.train.evaluate import evidence_of, value_of
 from edgekd.train.history import History, history_to_json
 from edgekd.train.objective import Phased, TaskLoss
 
@@ -130,7 +130,7 @@ def _escalation(job: QuantizeJob) -> Escalation:
     _must_be_number(own, "the network to quantise")
     drop = job.needs.drop
     if drop is not None and job.teacher is not None:
-        teacher = metric_of(first_teacher(job.teacher), job.data, job.data.validation)
+        teacher = _of_teacher(job)
         _must_be_number(teacher, "the teacher")
         allowed = f"{drop:g} {metric.unit_of_differences}"
         return Escalation(
@@ -141,6 +141,14 @@ def _escalation(job: QuantizeJob) -> Escalation:
     slack = metric.scale * _noise(job, own, own)
     told = f"what {len(job.data.validation)} samples can tell"
     return Escalation(metric, metric.limit(own, slack), why_floor(metric, "the float network's", own, told))
+
+
+def _of_teacher(job: QuantizeJob) -> float:
+    assert job.teacher is not None
+    first, predictions = first_teacher(job.teacher), job.teacher_predictions
+    if first is not job.teacher or predictions is None:
+        return metric_of(first, job.data, job.data.validation)
+    return value_of(predictions, job.data, job.data.validation)
 
 
 def why_floor(metric: Metric, whose: str, value: float, by: str) -> str:
