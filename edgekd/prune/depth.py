@@ -5,7 +5,7 @@ al., "Residual Networks Behave Like Ensembles of Relatively Shallow Networks" (2
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -106,6 +106,7 @@ def cut_depth(
     target: float,
     degradation: Degradation,
     greedy: bool = True,
+    known: MutableMapping[str, float] | None = None,
 ) -> DepthPruned:
     """Drop blocks, each time the one with the least degradation for the cost it saves, until the target is met.
 
@@ -118,6 +119,8 @@ def cut_depth(
         degradation: as for :func:`rank_blocks`.
         greedy: measure the remaining blocks again after each drop, n²/2 times for n blocks at most. Otherwise each is
             measured once, alone, which misses blocks that do each other's work.
+        known: degradations of earlier calls for the same network, by :func:`name_of` the blocks that were gone; what is
+            measured is added. Each further target then takes what those before it have not measured.
 
     Raises:
         ModelError: the target cannot be reached. This is known before any degradation is measured, unless the
@@ -125,7 +128,7 @@ def cut_depth(
     """
     blocks, before = must_shorten(network, input_shape, cost=cost, target=target)
     saved = {block: before - cost(_without(network, [block])) for block in blocks}
-    order = _order(network, saved, degradation, greedy)
+    order = _order(network, saved, degradation, greedy, {} if known is None else known)
     dropped: list[tuple[str, float]] = []
     after = before
     while after > target * before:
@@ -137,6 +140,11 @@ def cut_depth(
     shorter = copied(network)
     plan = drop_blocks(shorter, [block for block, _ in dropped])
     return DepthPruned(shorter, plan, tuple(dropped), before, after)
+
+
+def name_of(blocks: Iterable[str]) -> str:
+    """Return the name under which the degradation without ``blocks`` is known, in whatever order they went."""
+    return ",".join(sorted(blocks))
 
 
 def must_shorten(
@@ -218,9 +226,19 @@ def _measured(degradation: Degradation, network: nn.Module) -> float:
 
 
 def _order(
-    network: nn.Module, saved: Mapping[str, float], degradation: Degradation, greedy: bool
+    network: nn.Module,
+    saved: Mapping[str, float],
+    degradation: Degradation,
+    greedy: bool,
+    known: MutableMapping[str, float],
 ) -> Iterator[tuple[str, float]]:
-    so_far = _measured(degradation, _without(network, ()))
+    def measured(blocks: Sequence[str]) -> float:
+        name = name_of(blocks)
+        if name not in known:
+            known[name] = _measured(degradation, _without(network, blocks))
+        return known[name]
+
+    so_far = measured(())
     if math.isinf(so_far):
         raise ModelError(
             "the degradation of the uncut network is not finite: no blocks can be ranked by it; look at the network"
@@ -229,7 +247,7 @@ def _order(
     without: dict[str, float] = {}
     while left := [block for block in saved if block not in gone]:
         if greedy or not without:
-            without = {block: _measured(degradation, _without(network, [*gone, block])) for block in left}
+            without = {block: measured([*gone, block]) for block in left}
         price = {block: max(without[block] - so_far, 0) / saved[block] for block in left if saved[block] > 0}
         # Of blocks that cost nothing to drop, the one that saves most.
         chosen = min(price, key=lambda block: (price[block], -saved[block]), default=None)

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import nn
 
-from edgekd.artifact import tensors_of
 from edgekd.errors import EdgekdError, ModelError
 from edgekd.files import canonical_json, is_file, locked, read_object, sha256, write_json
 from edgekd.models.batchnorm import reestimate
@@ -20,14 +18,14 @@ from edgekd.models.modes import in_evaluation
 from edgekd.models.size import macs_by_module
 from edgekd.progress import track
 from edgekd.prune.importance.gradients import Batches, Loss
+from edgekd.prune.kept_scores import content_key, plain_numbers, read_numbers
 from edgekd.prune.plan import Plan
 from edgekd.prune.prunable import Prunable
 from edgekd.ranges import COUNT, SHARE
 from edgekd.strict_json import build_record
 from edgekd.tasks.signature import Shape, Signature
-from edgekd.tasks.tensors import Inputs, arguments_of
+from edgekd.tasks.tensors import Inputs
 
-VERSION = 1
 Score = Callable[[nn.Module], float]
 Latency = Callable[[nn.Module], float]
 
@@ -157,7 +155,7 @@ def scan(
         }
         scored = {_name([]), *islice(dict.fromkeys(each.name for each in trials.values() if each.plan), cuts)}
         uncut = _uncut(network, score)
-        path = cache and cache / f"sensitivity-{_key(network, input_shape, batches)[:16]}.json"
+        path = cache and cache / f"sensitivity-{content_key(network, input_shape, batches)[:16]}.json"
         found = _ScanCache(path, uncut, latency_setting)
         measures = {"score": score} if latency is None else {"score": score, "latency": latency}
         within = [each for each in trials.values() if each.name in scored]
@@ -213,9 +211,9 @@ class _ScanCache:
         other = _ScanCache(path, self.uncut, self.setting)
         scores = {**other.values["score"], **self.values["score"]}
         latencies = {name: {**other.latencies.get(name, {}), **own} for name, own in self.latencies.items()}
-        # JSON has no NaN, and float() reads it from a string.
-        plain = {name: each if math.isfinite(each) else str(each) for name, each in scores.items()}
-        write_json(path, {"uncut": self.uncut, "scores": plain, "latencies": {**other.latencies, **latencies}})
+        write_json(
+            path, {"uncut": self.uncut, "scores": plain_numbers(scores), "latencies": {**other.latencies, **latencies}}
+        )
 
 
 def _must_be_shares(ratios: Sequence[float]) -> None:
@@ -263,16 +261,6 @@ def _name(plan: Plan) -> str:
     return sha256(canonical_json(plan))[:16]
 
 
-def _key(network: nn.Module, input_shape: Shape | Signature, batches: Sequence[Inputs]) -> str:
-    signature, tensors = Signature.of(input_shape), tensors_of(network)
-    for index, batch in enumerate(batches):
-        for place, tensor in enumerate(arguments_of(batch)):
-            tensors[f"batch {index}.{place}" if place else f"batch {index}"] = tensor
-    content = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()})
-    taken = signature.inputs[0].shape if signature.is_single else signature.to_json()
-    return sha256(canonical_json([VERSION, str(network), taken]) + content)
-
-
 @dataclass(frozen=True)
 class _Stored:
     uncut: float | None
@@ -290,13 +278,6 @@ def _read(path: Path | None) -> _Stored:
     known = latencies if isinstance(latencies, dict) else {}
     return _Stored(
         document.get("uncut"),
-        _numbers(document.get("scores")),
-        {str(setting): _numbers(values) for setting, values in known.items()},
+        read_numbers(document.get("scores")),
+        {str(setting): read_numbers(values) for setting, values in known.items()},
     )
-
-
-def _numbers(values: Any) -> dict[str, float]:
-    try:
-        return {str(plan): float(value) for plan, value in values.items()}
-    except (ValueError, TypeError, AttributeError):
-        return {}

@@ -1,6 +1,6 @@
 """The prune stage: cuts, each followed by training; every network on the way is kept until the stage is done."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from edgekd.errors import EdgekdError, ModelError
-from edgekd.files import canonical_json, is_file, read_object, write_json
+from edgekd.files import canonical_json, is_file, read_object, sha256, write_json
 from edgekd.log import get_logger
 from edgekd.models import count_macs, count_parameters
 from edgekd.models.batchnorm import reestimate
+from edgekd.progress import long_step
 from edgekd.prune import halved_widths, widths
 from edgekd.prune.depth import cut_depth, least_depth
+from edgekd.prune.kept_scores import KeptScores, content_key
 from edgekd.prune.prunable import matching_layers
 from edgekd.prune.schedule import shares
 from edgekd.prune.sensitivity import Sensitivity, scan
@@ -175,9 +177,25 @@ class _Pruning:
             outputs = outputs_of(shorter, self.data, samples)
             return float(self.data.task.divergence(outputs, reference).sum())
 
-        short = cut_depth(network, self.job.spec.inputs, cost=self._macs, target=depth, degradation=degradation)
+        with long_step("ranking of blocks"):
+            short = cut_depth(
+                network,
+                self.job.spec.inputs,
+                cost=self._macs,
+                target=depth,
+                degradation=degradation,
+                known=self._known_degradations(network, batches),
+            )
         figures = CutFigures("MACs", short.share, dropped=[path for path, _ in short.dropped])
         return Cut(short.network, short.plan, figures)
+
+    def _known_degradations(self, network: nn.Module, batches: Sequence[Named]) -> dict[str, float]:
+        """Return what is known of the network without blocks: candidates of a search drop the same ones first."""
+        folder = writable_cache("depth", "blocks are ranked again for each cut")
+        if folder is None:
+            return {}
+        about = [self.data.decoded_fingerprint, RANKING_SAMPLES, content_key(network, self.job.spec.inputs, batches)]
+        return KeptScores(folder / f"{sha256(canonical_json(about))[:16]}.json")
 
     def _weights(self, network: nn.Module) -> Mapping[str, float]:
         """Weigh layers by a scan that is kept: it may hold times, and measured again they would be others."""
