@@ -19,7 +19,7 @@ from torchvision.models.vision_transformer import EncoderBlock
 from edgekd.errors import ModelError
 from edgekd.models import build, count_macs, count_parameters
 from edgekd.models.batchnorm import reestimate
-from edgekd.prune.depth import cut_depth, drop_blocks, rank_blocks, residual_blocks
+from edgekd.prune.depth import cut_depth, drop_blocks, name_of, rank_blocks, residual_blocks
 from edgekd.prune.plan import apply_plan
 from edgekd.tasks.classification.train import divergence
 
@@ -269,6 +269,23 @@ def test_greedily_it_sees_that_two_blocks_undo_each_other(greedy, second, factor
     short = cut_depth(network, (2,), cost=count_parameters, target=0.34, degradation=shift(network), greedy=greedy)
     assert [block for block, _ in short.dropped] == ["2", second]
     assert short.dropped[-1][1] == pytest.approx(math.log(factor), rel=1e-4)
+
+
+def test_a_further_cut_measures_only_what_those_before_it_have_not():
+    network, measured, known = scalings((4.0, 1), (0.2, 1), (1.5, 1), (3.0, 1)), [], {}
+
+    def degradation(shorter: nn.Module) -> float:
+        measured.append(shorter)
+        return shift(network)(shorter)
+
+    for target, count in ((0.8, 1 + 4), (0.8, 0), (0.3, 3 + 2), (0.5, 0)):
+        measured.clear()
+        short = cut_depth(
+            network, (2,), cost=count_parameters, target=target, degradation=degradation, known=known
+        )  # fmt: skip
+        alone = cut_depth(network, (2,), cost=count_parameters, target=target, degradation=shift(network))
+        assert (len(measured), short.dropped) == (count, alone.dropped)
+    assert set(known) >= {"", "0", "2", name_of(["2", "0"])}
 
 
 def test_of_harmless_blocks_the_one_that_saves_most_goes_first():

@@ -16,6 +16,7 @@ from edgekd.artifact import capture
 from edgekd.data import DataSet
 from edgekd.errors import ModelError
 from edgekd.models import build, count_macs
+from edgekd.models.batchnorm import reestimate
 from edgekd.prune import widths
 from edgekd.recipe import Prune, load_recipe
 from edgekd.spec import Spec
@@ -23,6 +24,7 @@ from edgekd.stages.checkpoints import StageCheckpoints
 from edgekd.stages.deployment import Deployment, deployment
 from edgekd.stages.job import Job, Result
 from edgekd.stages.network import restore
+from edgekd.stages.prune import work as prune_work
 from edgekd.stages.prune.cutter import Cutter
 from edgekd.stages.prune.work import prune
 from edgekd.tasks.classification import Classification
@@ -175,6 +177,24 @@ def test_blocks_alone(cut, start):
     assert kept(result, start) <= 0.8
     assert len(result.metrics["history"]) == 1
     assert set(widths(result.network).items()) < set(widths(start[0]).items())
+
+
+def test_blocks_are_ranked_once_for_all_cuts(cut_in, tmp_path, monkeypatch):
+    """Candidates of a search differ in how far they are cut. Another setting of the statistics ranks anew."""
+    estimated = []
+
+    def reestimated(network: nn.Module, batches: object) -> None:
+        estimated.append(network)
+        reestimate(network, batches)
+
+    monkeypatch.setattr(prune_work, "reestimate", reestimated)
+    counts = []
+    for number, (depth, batches) in enumerate([(0.85, 3), (0.8, 3), (0.8, 2)]):
+        cut_in(tmp_path / str(number), depth=depth, batchnorm_batches=batches, epochs=0)
+        counts.append(len(estimated))
+        estimated.clear()
+    # The network itself, the one without its block, and what is made.
+    assert counts == [3, 1, 3]
 
 
 def test_as_small_as_the_accuracy_allows(cut, digits, start):
