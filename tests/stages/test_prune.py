@@ -197,6 +197,20 @@ def test_blocks_are_ranked_once_for_all_cuts(cut_in, tmp_path, monkeypatch):
     assert counts == [3, 1, 3]
 
 
+def test_blocks_are_ranked_anew_if_the_network_computes_otherwise(cut_in, tmp_path, monkeypatch):
+    """The code of a network may change while its weights stay."""
+    measured = []
+    divergence = Classification.divergence
+    monkeypatch.setattr(
+        Classification, "divergence", lambda self, *outputs: measured.append(1) or divergence(self, *outputs)
+    )
+    cut_in(tmp_path / "first", depth=0.8, batchnorm_batches=1, epochs=0)
+    first = len(measured)
+    monkeypatch.setattr(nn.Linear, "forward", lambda self, x: 2 * nn.functional.linear(x, self.weight, self.bias))
+    cut_in(tmp_path / "second", depth=0.8, batchnorm_batches=1, epochs=0)
+    assert len(measured) == 2 * first > 0
+
+
 def test_as_small_as_the_accuracy_allows(cut, digits, start):
     """A network that has learned nothing loses nothing: every cut is tried, down to the narrowest."""
     first = cut(accuracy_drop=100.0, steps=3, epochs=0)

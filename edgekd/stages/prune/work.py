@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edgekd.errors import EdgekdError, ModelError
 from edgekd.files import canonical_json, is_file, read_object, sha256, write_json
@@ -184,17 +184,22 @@ class _Pruning:
                 cost=self._macs,
                 target=depth,
                 degradation=degradation,
-                known=self._known_degradations(network, batches),
+                known=self._known_degradations(network, batches, reference),
             )
         figures = CutFigures("MACs", short.share, dropped=[path for path, _ in short.dropped])
         return Cut(short.network, short.plan, figures)
 
-    def _known_degradations(self, network: nn.Module, batches: Sequence[Named]) -> dict[str, float]:
+    def _known_degradations(
+        self, network: nn.Module, batches: Sequence[Named], reference: Mapping[str, Tensor]
+    ) -> dict[str, float]:
         """Return what is known of the network without blocks: candidates of a search drop the same ones first."""
         folder = writable_cache("depth", "blocks are ranked again for each cut")
         if folder is None:
             return {}
-        about = [self.data.decoded_fingerprint, RANKING_SAMPLES, content_key(network, self.job.spec.inputs, batches)]
+        # The code of a network may change while its weights stay; last bits change with the number of threads.
+        outputs = [f"{float(each.double().norm()):.4g}" for each in reference.values()]
+        content = content_key(network, self.job.spec.inputs, batches)
+        about = [self.data.decoded_fingerprint, RANKING_SAMPLES, content, outputs]
         return KeptScores(folder / f"{sha256(canonical_json(about))[:16]}.json")
 
     def _weights(self, network: nn.Module) -> Mapping[str, float]:
