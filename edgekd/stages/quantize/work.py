@@ -145,10 +145,10 @@ def _escalation(job: QuantizeJob) -> Escalation:
 
 def _of_teacher(job: QuantizeJob) -> float:
     assert job.teacher is not None
-    first, predictions = first_teacher(job.teacher), job.teacher_predictions
-    if first is not job.teacher or predictions is None:
-        return metric_of(first, job.data, job.data.validation)
-    return value_of(predictions, job.data, job.data.validation)
+    first = first_teacher(job.teacher)
+    if first is job.teacher and (predictions := job.teacher_predictions) is not None:
+        return value_of(predictions, job.data, job.data.validation)
+    return metric_of(first, job.data, job.data.validation)
 
 
 def why_floor(metric: Metric, whose: str, value: float, by: str) -> str:
