@@ -1,7 +1,7 @@
 """The deployment of a recipe's network, and the file that its first target would run while a stage is at work on it."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -54,21 +54,24 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Precisions:
-    """What a recipe's targets compute in, and what its budget leaves of the task's first metric.
+    """What a recipe's targets compute in, and what its budget leaves of the task's metrics.
 
     Attributes:
         drop: what may be lost to the teacher, in the metric's unit of differences; None if the budget says nothing.
         profile: what to quantise for so that every target gets its file.
         computes_float16: whether half precision makes every target faster.
+        further: what may be lost of other metrics, by their names.
     """
 
     drop: float | None
     profile: str
     computes_float16: bool
+    further: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
         # By the names of earlier versions, so that what they have quantised is found again.
-        return {"accuracy_drop": self.drop, "profile": self.profile, "computes_float16": self.computes_float16}
+        found = {"accuracy_drop": self.drop, "profile": self.profile, "computes_float16": self.computes_float16}
+        return {**found, **({"further_drops": dict(self.further)} if self.further else {})}
 
 
 def deployment(recipe: Surroundings) -> Deployment:
@@ -91,10 +94,12 @@ def deployment(recipe: Surroundings) -> Deployment:
 
 def precisions(recipe: Surroundings) -> Precisions:
     """Return what the targets of ``recipe`` compute in, and what its budget leaves."""
+    drops, first = recipe.budget.drops, recipe.kind.metrics[0].name
     return Precisions(
-        drop=recipe.budget.drops.get(recipe.kind.metrics[0].name),
+        drop=drops.get(first),
         profile=training_profile(recipe.targets),
         computes_float16=compute_float16(recipe.targets),
+        further={name: drop for name, drop in drops.items() if name != first},
     )
 
 

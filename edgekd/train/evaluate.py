@@ -85,11 +85,11 @@ def evidence_of(predictions: Tensor, data: DataSet, samples: Samples, metric: Me
     return (metric or task.metrics[0]).evidence(task.from_rows(predictions.numpy()), targets)
 
 
-def value_of(predictions: Tensor, data: DataSet, samples: Samples) -> float:
-    """Return the task's first metric from :func:`predictions_of` on ``samples``; NaN if outputs are not finite."""
+def value_of(predictions: Tensor, data: DataSet, samples: Samples, metric: Metric | None = None) -> float:
+    """Return ``metric``, or the task's first, from :func:`predictions_of` on ``samples``; NaN if one is not finite."""
     if not data.task.is_finite(predictions.numpy()):
         return math.nan
-    return evidence_of(predictions, data, samples).value()
+    return evidence_of(predictions, data, samples, metric).value()
 
 
 def validation_metrics(

@@ -2,26 +2,32 @@
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from edgekd.data import load_data
+from edgekd.data.options import Data
 from edgekd.errors import ModelError
+from edgekd.models import build
 from edgekd.quantize.fake_quant import FakeQuantize, fake_quants, weighted_layers
 from edgekd.quantize.sensitivity import float_layers
 from edgekd.recipe import Budget, Quantize, Target
 from edgekd.spec import Spec
 from edgekd.stages.deployment import Precisions
 from edgekd.stages.job import Job, Result
+from edgekd.stages.quantize.escalation import why_floor
 from edgekd.stages.quantize.steps import describe
-from edgekd.stages.quantize.work import quantize, why_floor
+from edgekd.stages.quantize.work import quantize
 from edgekd.stages.targets import training_profile
 from edgekd.stages.work import WORK
 from edgekd.tasks.regression import Regression
 from edgekd.train import metric_of
 
+ROOT = Path(__file__).parents[2]
 CPU = {"profile": "onnxruntime-x86", "computes_float16": False}
 GPU = {"profile": "tensorrt", "computes_float16": True}
 QUICK = {"epochs": 1, "calibration": "minmax", "calibration_batches": 2, "bias_correction": False}
@@ -81,6 +87,48 @@ def test_the_floor_of_an_error_lies_above_the_teacher_s():
     mae, _, r2 = Regression.metrics
     assert why_floor(mae, "the teacher's", 45.23, "the budget's 3") == "the teacher's 45.23, plus the budget's 3"
     assert why_floor(r2, "the float network's", 0.5, "0.02") == "the float network's 0.5000, less 0.02"
+
+
+@pytest.fixture
+def escalate_values(tmp_path):
+    """Quantises a network of values that has learned nothing; it is its own teacher."""
+    data = load_data(Data(source=f"{ROOT / 'recipes/diabetes.py'}:patients"), 0, Regression)
+    torch.manual_seed(0)
+    network = build("mlp", data.input_shape, 1, hidden=[16]).eval()
+
+    def run(mae: float | None, **further: float) -> Result:
+        job = Job(
+            name="01-quantize",
+            network=copy.deepcopy(network),
+            spec=Spec("mlp", data.input_shape, 1, {"hidden": [16]}),
+            stage=Quantize(**{**QUICK, "rungs": ("ptq",)}),
+            data=data,
+            seed=0,
+            teacher=network,
+            folder=tmp_path,
+            log=lambda _: None,
+            needs=Precisions(mae, **CPU, further=further),
+        )
+        return quantize(job)
+
+    return run
+
+
+def test_every_metric_that_the_budget_bounds_is_to_be_kept(escalate_values):
+    [mae] = escalate_values(1000.0).metrics["rungs"]
+    assert mae["met"] and "further" not in mae
+    metrics = escalate_values(1000.0, r2=1e-7).metrics
+    [both] = metrics["rungs"]
+    assert not both["met"] and metrics["stopped"] == "ptq"
+    [floor] = metrics["further_floors"].items()
+    assert floor[0] == "r2" and both["further"][0]["validation_r2"] < floor[1]["floor"] < 1
+    told, title = dict(describe(metrics)), "coefficient of determination"
+    assert told["Needed"].endswith(", plus the budget's 1000") and f"Needed of {title}" in told
+    assert f", {title} " in told["Post-training"] and told["Post-training"].endswith("not enough")
+    # Where the first metric is not bounded, what its own network has is to be kept too.
+    metrics = escalate_values(None, r2=1000.0).metrics
+    assert metrics["why_floor"].startswith("the float network's") and metrics["rungs"][0]["met"]
+    assert metrics["further_floors"]["r2"]["why"].endswith("less the budget's 1000")
 
 
 def test_no_training_in_8_bits_where_the_float_network_misses_already(escalate):
@@ -226,7 +274,11 @@ def test_what_a_stage_asks_of_the_recipe(tmp_path):
     text = RECIPE + "targets:\n  - {device: jetson, runtime: tensorrt, architecture: arm}\n"
     recipe = load_recipe(write_recipe(tmp_path, text.replace("accuracy_drop: 100", "accuracy_drop: 1.5")))
     assert recipe.budget == Budget(accuracy_drop=1.5)
-    assert WORK[recipe.stages[-1].name].needs(recipe) == Precisions(1.5, **GPU)
+    needs = WORK[recipe.stages[-1].name].needs(recipe)
+    assert needs == Precisions(1.5, **GPU)
+    # As before there were others, so that what has been quantised is found again.
+    assert set(needs.to_json()) == {"accuracy_drop", "profile", "computes_float16"}
+    assert Precisions(1.5, **GPU, further={"r2": 0.1}).to_json()["further_drops"] == {"r2": 0.1}
 
 
 def test_a_network_from_a_checkpoint_keeps_its_statistics(digits, trained, tmp_path):

@@ -7,14 +7,19 @@ import pytest
 import edgekd
 from edgekd.data import load_data
 from edgekd.recipe import load_recipe
-from edgekd.stages.quantize.work import Escalation
+from edgekd.stages.quantize.escalation import Escalation, Needed
 from edgekd.tasks.classification import Classification
 from edgekd.tasks.compare import noise
 from edgekd.tasks.metric import Evidence
+from edgekd.tasks.regression import Regression
 from edgekd.train import metric_of
 from tests.toy import RECIPE, run_stages, write_recipe
 
 [ACCURACY] = Classification.metrics
+
+
+def at_least(floor: float) -> Escalation:
+    return Escalation((Needed(ACCURACY, floor, ""),))
 
 
 def never() -> Evidence:
@@ -41,13 +46,25 @@ def test_noise_of_a_difference():
 )
 def test_which_weights_are_kept(calibrated, trained, kept):
     slack = noise(*Classification.metrics, 400, calibrated, trained, never)
-    assert Escalation(ACCURACY, 0.94, "").keeps_trained(calibrated, trained, slack) is kept
+    assert at_least(0.94).keeps_trained((calibrated,), (trained,), slack) is kept
 
 
 def test_a_floor_is_met_at_the_floor():
-    assert Escalation(ACCURACY, 0.1 - 0.01, "").is_met(0.09)
-    assert Escalation(ACCURACY, 0.07 - 0.01, "").is_met(0.06)
-    assert not Escalation(ACCURACY, 0.94, "").is_met(0.9399)
+    assert at_least(0.1 - 0.01).is_met((0.09,))
+    assert at_least(0.07 - 0.01).is_met((0.06,))
+    assert not at_least(0.94).is_met((0.9399,))
+
+
+def test_weights_that_keep_every_metric_are_kept_whatever_the_first_one_gains():
+    """A calibration keeps R² as well, which training gives up for a better MAE; then the other way round."""
+    mae, _, r2 = Regression.metrics
+    escalation = Escalation((Needed(mae, 2.0, ""), Needed(r2, 0.8, "")))
+    assert not escalation.keeps_trained((1.9, 0.8), (1.5, 0.7), 1.0)
+    assert escalation.keeps_trained((1.5, 0.7), (1.9, 0.8), 0.0)
+    assert [each.name for each in escalation.missed((2.1, 0.7))] == ["mae", "r2"]
+    # Where both miss, or both are enough, the first metric decides.
+    assert escalation.keeps_trained((1.9, 0.7), (1.8, 0.6), 0.0)
+    assert not escalation.keeps_trained((1.8, 0.9), (1.9, 0.95), 0.05)
 
 
 def test_a_training_that_ruins_the_network_is_not_kept(tmp_path, capsys):

@@ -25,7 +25,7 @@ class Quantize(Stage):
     gives: ClassVar[Form] = "quantized"
     compares_with_teacher: ClassVar[bool] = True
     described: ClassVar[frozenset[str]] = frozenset(
-        {"rungs", "floor", "why_floor", "stopped", "float_layers", "weights"}
+        {"rungs", "floor", "why_floor", "further_floors", "stopped", "float_layers", "weights"}
     )
 
     rungs: tuple[Annotated[str, Registered(NAMES)], ...] = Field(

@@ -6,20 +6,23 @@ from dataclasses import dataclass, replace
 from edgekd.formatting import percent
 from edgekd.stages.validation import ValidationFigure
 from edgekd.strict_json import JsonObject, build_record, known_to_json
+from edgekd.tasks.registry import metric_named
 
 NAMES = {"half": "Half precision", "ptq": "Post-training", "qat": "Quantisation-aware training", "mixed": "Mixed"}
 
 
 @dataclass(frozen=True)
 class EscalationStep:
-    """A step that was tried with the figure on the validation samples that it gave, or ``skipped`` for a reason.
+    """A step that was tried with the figures on the validation samples that it gave, or ``skipped`` for a reason.
 
     Attributes:
         rung: the step's name.
-        met: whether the figure is enough.
+        figure: of the task's first metric.
+        met: whether the figures are enough.
         calibration, corrections: what post-training quantisation used.
         kept: whether trained weights were kept.
         float_layers: the layers that were left in float.
+        further: the figures of other metrics that the budget bounds.
     """
 
     rung: str
@@ -30,9 +33,12 @@ class EscalationStep:
     corrections: Sequence[str] | None = None
     kept: bool | None = None
     float_layers: Sequence[str] | None = None
+    further: Sequence[ValidationFigure] | None = None
 
     def to_json(self) -> JsonObject:
-        document = known_to_json(replace(self, figure=None))
+        document = known_to_json(replace(self, figure=None, further=None))
+        if self.further is not None:
+            document["further"] = [each.to_json() for each in self.further]
         if self.figure is not None:
             document |= self.figure.to_json()
         if self.corrections is not None:
@@ -41,8 +47,13 @@ class EscalationStep:
 
     @classmethod
     def from_json(cls, document: JsonObject) -> "EscalationStep":
+        further = [ValidationFigure.from_json(each) for each in document.get("further", ())]
         return build_record(
-            cls, document, corrections=document.get("with"), figure=ValidationFigure.from_json(document)
+            cls,
+            document,
+            corrections=document.get("with"),
+            figure=ValidationFigure.from_json(document),
+            further=[each for each in further if each is not None] or None,
         )
 
 
@@ -56,10 +67,13 @@ def describe(metrics: JsonObject) -> list[tuple[str, str]]:
     why = "enough" if any(each.met for each in steps) else "nothing above it is left to try"
     figure = next((each.figure for each in steps if each.figure), None)
     floor = str(replace(figure, value=metrics["floor"])) if figure else percent(metrics["floor"])
-    needed = f"{floor} on the validation samples: {metrics['why_floor']}"
+    needed = [("Needed", f"{floor} on the validation samples: {metrics['why_floor']}")]
+    for name, about in (metrics.get("further_floors") or {}).items():
+        metric = metric_named(name)
+        needed.append((f"Needed of {metric.title}", f"{metric.shown(about['floor'])}: {about['why']}"))
     layers = metrics.get("float_layers") or []
     in_float = [("Layers in float", ", ".join(layers))] if layers else []
-    return [("Needed", needed), *found, ("Stopped at", f"{stopped}: {why}"), *in_float]
+    return [*needed, *found, ("Stopped at", f"{stopped}: {why}"), *in_float]
 
 
 def _step(step: EscalationStep) -> str:
@@ -69,4 +83,5 @@ def _step(step: EscalationStep) -> str:
     how = f" ({', '.join(used).replace('_', ' ')})" if used else ""
     layers = f", {len(step.float_layers)} layers in float" if step.float_layers else ""
     undone = f"; training lost {step.figure.metric.title} and was undone" if step.kept is False else ""
-    return f"{step.figure}{layers}{how}, {'enough' if step.met else 'not enough'}{undone}"
+    further = "".join(f", {each.metric.title} {each}" for each in step.further or ())
+    return f"{step.figure}{further}{layers}{how}, {'enough' if step.met else 'not enough'}{undone}"

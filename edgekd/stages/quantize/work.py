@@ -1,9 +1,8 @@
 """Precision escalation: fp16, post-training quantisation, QAT and mixed precision, until one keeps the metric."""
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,8 +11,6 @@ from torch.fx import GraphModule
 
 from edgekd.artifact import capture, fill
 from edgekd.data import Samples
-from edgekd.distill.ensemble import first_teacher
-from edgekd.errors import ModelError
 from edgekd.log import get_logger
 from edgekd.models.batchnorm import reestimate
 from edgekd.models.copies import copied
@@ -29,80 +26,29 @@ from edgekd.quantize.registry import CALIBRATIONS
 from edgekd.quantize.rounding import RoundingSearch
 from edgekd.quantize.sensitivity import float_layers, keep_in_float, output_layers, sensitivities
 from edgekd.spec import Spec
-from edgekd.stages.deployment import Precisions
-from edgekd.stages.job import Job, Result, Training, Trial
+from edgekd.stages.job import Result, Training, Trial
+from edgekd.stages.quantize.escalation import (
+    Escalation,
+    QuantizeJob,
+    Values,
+    escalation_of,
+    noise_of,
+    values_of,
+)
 from edgekd.stages.quantize.options import AUTO, Quantize
-from edgekd.stages.quantize.steps import EscalationStep
-from edgekd.stages.validation import ValidationFigure
-from edgekd.strict_json import JsonObject
-from edgekd.tasks.compare import noise
-from edgekd.tasks.metric import Evidence, Metric
 from edgekd.tasks.signature import LOGITS
 from edgekd.tasks.tensors import Named, map_inputs, output_tensors
-from edgekd.train import distributed, metric_of, outputs_of, predictions_of
+from edgekd.train import distributed, outputs_of, predictions_of
 from edgekd.train.device import channels_last
-from edgekd.train.evaluate import evidence_of, value_of
 from edgekd.train.history import History, history_to_json
 from edgekd.train.objective import Phased, TaskLoss
 
 logger = get_logger(__name__)
 
-QuantizeJob = Job[Quantize, Precisions]
-
 # Validation samples that calibrations are compared on, and that layers' sensitivities are measured on.
 CHOICE_SAMPLES, SCAN_SAMPLES = 2048, 512
 # The share of the metric that several outputs in float must gain, or else they are in 8 bits.
 HARMLESS = 0.002
-
-
-@dataclass
-class Escalation:
-    """The steps that were tried, with the value of ``metric`` on the validation samples of each.
-
-    Attributes:
-        floor: the worst value that is enough.
-    """
-
-    metric: Metric
-    floor: float
-    why_floor: str
-    steps: list[EscalationStep] = field(default_factory=list)
-
-    def is_met(self, value: float) -> bool:
-        """Tell whether ``value`` is enough."""
-        return self.metric.keeps(value, self.floor)
-
-    def keeps_trained(self, calibrated: float, trained: float, noise: float) -> bool:
-        """Tell whether to keep trained weights rather than calibrated ones, by their values on the validation samples.
-
-        If both are enough, the trained weights are kept unless they are worse by more than ``noise``; otherwise
-        the better ones are.
-        """
-        lost = self.metric.drop(calibrated, trained)
-        return lost <= 0 or (self.is_met(trained) and lost <= noise)
-
-    def surely_misses(self, job: QuantizeJob, value: float) -> str | None:
-        """Return by how much ``value`` misses what is needed, or None where the samples cannot tell that it does."""
-        lost = self.metric.drop(self.floor, value)
-        if lost <= _noise(job, value, value):
-            return None
-        return f"{self.metric.scale * lost:.2f} {self.metric.unit_of_differences}"
-
-    def step(self, name: str, value: float, **more: Any) -> bool:
-        """Record a step with its value on the validation samples and further fields; return whether it is enough."""
-        met, metric = self.is_met(value), self.metric
-        self.steps.append(EscalationStep(name, ValidationFigure(metric, value), met, **more))
-        words = f"{'enough' if met else 'not enough'} ({metric.precisely(self.floor)} needed)"
-        logger.info(f"  quantize: {name} gives {metric.precisely(value)} on the validation samples, {words}")
-        return met
-
-    def skip(self, name: str, why: str) -> None:
-        """Record that a step was skipped, and the reason."""
-        self.steps.append(EscalationStep(name, skipped=why))
-
-    def to_json(self) -> JsonObject:
-        rungs = [each.to_json() for each in self.steps]
-        return {"floor": self.floor, "why_floor": self.why_floor, "rungs": rungs}
 
 
 def check(stage: Quantize, trial: Trial) -> tuple[str, ...]:
@@ -117,60 +63,18 @@ def quantize(job: QuantizeJob) -> Result:
     job.network.eval()  # a network from a checkpoint is not, and a forward pass would move its statistics
     if section.batchnorm_batches:
         reestimate(job.network, _batches(job, section.batchnorm_batches))
-    escalation = _escalation(job)
+    predictions = _predictions(job, job.network)
+    escalation = escalation_of(job, predictions)
+    own = values_of(predictions, job, escalation.needed)
     if "half" in section.rungs and (result := _half(job, escalation)) is not None:
         return result
     if set(section.rungs) == {"half"}:
         return _as_float16(job, escalation)
-    return _EightBits(job, escalation).run()
+    return _EightBits(job, escalation, own).run()
 
 
-def _escalation(job: QuantizeJob) -> Escalation:
-    metric, own = job.data.task.metrics[0], metric_of(job.network, job.data, job.data.validation)
-    _must_be_number(own, "the network to quantise")
-    drop = job.needs.drop
-    if drop is not None and job.teacher is not None:
-        teacher = _of_teacher(job)
-        _must_be_number(teacher, "the teacher")
-        allowed = f"{drop:g} {metric.unit_of_differences}"
-        return Escalation(
-            metric,
-            metric.limit(teacher, drop),
-            why_floor(metric, "the teacher's", teacher, f"the budget's {allowed}"),
-        )
-    slack = metric.scale * _noise(job, own, own)
-    told = f"what {len(job.data.validation)} samples can tell"
-    return Escalation(metric, metric.limit(own, slack), why_floor(metric, "the float network's", own, told))
-
-
-def _of_teacher(job: QuantizeJob) -> float:
-    assert job.teacher is not None
-    first = first_teacher(job.teacher)
-    if first is job.teacher and (predictions := job.teacher_predictions) is not None:
-        return value_of(predictions, job.data, job.data.validation)
-    return metric_of(first, job.data, job.data.validation)
-
-
-def why_floor(metric: Metric, whose: str, value: float, by: str) -> str:
-    """Say which value is enough: ``whose`` ``value``, less what may be lost, or more of it where less is better."""
-    return f"{whose} {metric.precisely(value)}, {'less' if metric.better == 'higher' else 'plus'} {by}"
-
-
-def _must_be_number(value: float, whose: str) -> None:
-    if math.isnan(value):
-        raise ModelError(
-            f"{whose} gives no finite numbers for some validation samples, so that nothing can be compared with it: "
-            "train it again, with a lower lr or with clip_norm"
-        )
-
-
-def _noise(job: QuantizeJob, first: float, second: float) -> float:
-    data = job.data
-
-    def evidence() -> Evidence:
-        return evidence_of(predictions_of(job.network, data, data.validation), data, data.validation)
-
-    return noise(data.task.metrics[0], len(data.validation), first, second, evidence)
+def _predictions(job: QuantizeJob, network: nn.Module) -> Tensor:
+    return predictions_of(network, job.data, job.data.validation)
 
 
 def _half(job: QuantizeJob, escalation: Escalation) -> Result | None:
@@ -178,7 +82,7 @@ def _half(job: QuantizeJob, escalation: Escalation) -> Result | None:
         escalation.skip("half", "not every target computes in float16: its file would be smaller, not faster")
         return None
     rounded = _rounded_to_half(job.network)
-    if not escalation.step("half", metric_of(rounded, job.data, job.data.validation)):
+    if not escalation.step("half", values_of(_predictions(job, rounded), job, escalation.needed)):
         return None
     return _as_float16(job, escalation)
 
@@ -207,8 +111,8 @@ def _as_float16(job: QuantizeJob, escalation: Escalation) -> Result:
 class _EightBits:
     """Post-training quantisation, training, and mixed precision of one graph."""
 
-    def __init__(self, job: QuantizeJob, escalation: Escalation):
-        self.job, self.escalation, self.stage = job, escalation, job.stage
+    def __init__(self, job: QuantizeJob, escalation: Escalation, in_float: Values):
+        self.job, self.escalation, self.stage, self.in_float = job, escalation, job.stage, in_float
         self.profile: str = job.stage.profile or job.needs.profile
         self.graph = prepare(job.network, job.spec.inputs, self.profile)
         self.history: History = []
@@ -216,7 +120,7 @@ class _EightBits:
 
     def run(self) -> Result:
         self._calibrate()
-        calibrated = self._spare_heads(self.value())
+        calibrated = self._spare_heads(self.values())
         used = [name for name in ("equalize", "adaround", "bias_correction") if getattr(self.stage, name)]
         met = self.escalation.step("ptq", calibrated, calibration=self.method, corrections=used)
         met = met and "ptq" in self.stage.rungs
@@ -240,9 +144,9 @@ class _EightBits:
         later = {"places": PLACES} if depends_on_places(self.graph) else {}
         return self.job.spec.then(Quantize.name, change | later)
 
-    def value(self) -> float:
+    def values(self) -> Values:
         freeze_ranges(self.graph)
-        return metric_of(self.graph, self.job.data, self.job.data.validation)
+        return values_of(_predictions(self.job, self.graph), self.job, self.escalation.needed)
 
     def _may_train(self) -> bool:
         """Tell whether training in 8 bits is asked for, and can bring the metric to what is needed."""
@@ -250,17 +154,12 @@ class _EightBits:
         if "qat" not in rungs or not self.stage.epochs:
             return False
         # Whoever asks for training alone gets it.
-        if "ptq" not in rungs or not (lost := self.escalation.surely_misses(self.job, self.float_value)):
+        if "ptq" not in rungs or not (lost := self.escalation.surely_misses(self.job, self.in_float)):
             return True
         why = f"the float network misses what is needed by {lost} already: 8 bits give no better one"
         self.escalation.skip("qat", why)
         logger.info(f"  quantize: no training in 8 bits, {why}")
         return False
-
-    @cached_property
-    def float_value(self) -> float:
-        """Return the float network's metric on the validation samples."""
-        return metric_of(self.job.network, self.job.data, self.job.data.validation)
 
     def _calibrate(self) -> None:
         section, job = self.stage, self.job
@@ -286,36 +185,38 @@ class _EightBits:
             found[method] = float(self.job.data.task.divergence(outputs, reference).sum())
         return min(found, key=lambda method: found[method])
 
-    def _spare_heads(self, calibrated: float) -> float:
-        """Leave the layers that give several outputs in float unless that gains nothing, and return the metric.
+    def _spare_heads(self, calibrated: Values) -> Values:
+        """Leave the layers that give several outputs in float unless that gains nothing, and return the metrics.
 
         Steps of 8 bits cost most there: outputs such as boxes and scores are of different units.
         """
         if list(self.job.data.task.output_shapes) == [LOGITS]:
             return calibrated
-        metric, before = self.escalation.metric, capture(self.graph, self.job.spec).tensors
+        before = capture(self.graph, self.job.spec).tensors
         for layer in output_layers(self.graph):
             keep_in_float(self.graph, layer)
-        spared = self.value()
-        if metric.drop(spared, calibrated) > HARMLESS * abs(spared):
-            logger.info(f"  quantize: layers of outputs stay in float, {metric.precisely(calibrated)} in 8 bits")
+        spared = self.values()
+        pairs = zip(self.escalation.needed, spared, calibrated, strict=True)
+        if any(each.metric.drop(more, less) > HARMLESS * abs(more) for each, more, less in pairs):
+            in_8_bits = self.escalation.metric.precisely(calibrated[0])
+            logger.info(f"  quantize: layers of outputs stay in float, {in_8_bits} in 8 bits")
             return spared
         fill(self.graph, before)
         return calibrated
 
-    def _train(self, calibrated: float) -> bool:
+    def _train(self, calibrated: Values) -> bool:
         job, graph = replace(self.job, spec=self.spec), self.graph
         before = capture(graph, job.spec).tensors
         self.history = job.fit(graph, simulating)
         for module in fake_quants(graph).values():
             module.freeze_scale()
         round_biases(graph)
-        trained = self.value()
-        keep = self.escalation.keeps_trained(calibrated, trained, _noise(self.job, calibrated, trained))
+        trained = self.values()
+        keep = self.escalation.keeps_trained(calibrated, trained, noise_of(self.job, calibrated[0], trained[0]))
         self.weights = "trained" if keep else "calibrated"
         if not keep:
             metric = self.escalation.metric
-            lost = f"{metric.scale * metric.drop(calibrated, trained):.2f} {metric.unit_of_differences}"
+            lost = f"{metric.scale * metric.drop(calibrated[0], trained[0]):.2f} {metric.unit_of_differences}"
             logger.info(f"  quantize: training lost {lost}, the calibrated weights are kept")
             fill(graph, before)
         return self.escalation.step("qat", trained, kept=keep) and keep
@@ -327,10 +228,10 @@ class _EightBits:
         """Return layers to float, the most sensitive first, until the metric is kept."""
         layers = [layer for layer in weighted_layers(self.graph) if layer.weight_fake_quant is not None]
         most = int(self.stage.mixed_share * len(layers))
-        if not self.escalation.is_met(self.float_value):
-            self.escalation.skip("mixed", f"the float network misses the {self.escalation.metric.title} too")
+        if missed := self.escalation.missed(self.in_float):
+            self.escalation.skip("mixed", f"the float network misses the {missed[0].title} too")
             return False
-        if self.escalation.step("mixed", self.value(), float_layers=[]):
+        if self.escalation.step("mixed", self.values(), float_layers=[]):
             return True
         inputs = list(_inputs(self.job, _first(self.job.data.validation, SCAN_SAMPLES)))
         scan = sensitivities(self.graph, inputs, self._divergence)
@@ -342,7 +243,7 @@ class _EightBits:
             for each in scan[tried : min(tried + share, most)]:
                 keep_in_float(self.graph, each.layer)
             tried = min(tried + share, most)
-            if self.escalation.step("mixed", self.value(), float_layers=float_layers(self.graph)):
+            if self.escalation.step("mixed", self.values(), float_layers=float_layers(self.graph)):
                 return True
         fill(self.graph, before)
         self.escalation.skip("mixed", f"{tried} of {len(layers)} layers in float are not enough; all stay in 8 bits")
