@@ -32,7 +32,7 @@ class Quantize(Stage):
         default=("half", "ptq", "qat", "mixed"),
         strict=False,
         min_length=1,
-        description="what is tried, in this order, until the accuracy budget is met",
+        description="what is tried, in this order, until the bounds on metrics are kept",
     )
     profile: Annotated[str, Registered(PROFILES)] | None = Field(
         default=None, description="the runtime to quantise for; the targets' own when left out"
