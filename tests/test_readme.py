@@ -91,7 +91,7 @@ def test_the_page_on_recipes_names_every_key_and_every_choice():
 
 
 def tables_of(text: str) -> list[list[dict[str, str]]]:
-    """The rows of each table of models in ``text``, by their headings."""
+    """Return the rows of each table of models in ``text``, by their headings."""
     found = []
     for block in text.split("\n\n"):
         if block.startswith("| Model"):

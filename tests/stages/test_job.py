@@ -12,7 +12,7 @@ from edgekd.stages.job import Job
 
 @pytest.fixture
 def predicted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[nn.Module]]:
-    """The networks whose predictions were computed."""
+    """Return the networks whose predictions were computed."""
     found: list[nn.Module] = []
 
     def predictions_of(network: nn.Module, *_: object) -> torch.Tensor:

@@ -180,7 +180,7 @@ def test_blocks_alone(cut, start):
 
 
 def test_blocks_are_ranked_once_for_all_cuts(cut_in, tmp_path, monkeypatch):
-    """Candidates of a search differ in how far they are cut. Another setting of the statistics ranks anew."""
+    """Cut as candidates of a search do, which differ in how far. Another setting of the statistics ranks anew."""
     estimated = []
 
     def reestimated(network: nn.Module, batches: object) -> None:
@@ -198,7 +198,7 @@ def test_blocks_are_ranked_once_for_all_cuts(cut_in, tmp_path, monkeypatch):
 
 
 def test_blocks_are_ranked_anew_if_the_network_computes_otherwise(cut_in, tmp_path, monkeypatch):
-    """The code of a network may change while its weights stay."""
+    """Change the code of a network while its weights stay."""
     measured = []
     divergence = Classification.divergence
     monkeypatch.setattr(

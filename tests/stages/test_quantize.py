@@ -56,7 +56,7 @@ def test_a_floor_is_met_at_the_floor():
 
 
 def test_weights_that_keep_every_metric_are_kept_whatever_the_first_one_gains():
-    """A calibration keeps R² as well, which training gives up for a better MAE; then the other way round."""
+    """Keep R² as well by calibration, where training gives it up for a better MAE; then the other way round."""
     mae, _, r2 = Regression.metrics
     escalation = Escalation((Needed(mae, 2.0, ""), Needed(r2, 0.8, "")))
     assert not escalation.keeps_trained((1.9, 0.8), (1.5, 0.7), 1.0)
