@@ -45,6 +45,16 @@ def test_figures_on_the_search_are_the_recorded_ones(pages):
     assert (len(figures["budgets"]), len(figures["seeds"])) == (5, 10)
 
 
+def test_figures_on_the_search_on_cifar10_are_the_recorded_ones(pages):
+    figures, page = pages.recorded("fit_cifar10"), said("fit")
+    assert len(figures["seeds"]) == 1 and figures["quick"] is False
+    own, other = figures["searches"]["fit"], figures["searches"]["TPE"]
+    assert f"one seed of {sum(figures['steps'].values())} students" in page
+    assert f"`edgekd fit` keeps {own['kept']} of {own['searches']} budgets" in page and own["over_grid"] == 0
+    assert f"TPE keeps {other['kept']}, with students {1 + other['over_grid']:.2f} times as expensive" in page
+    assert f"it trains {figures['times_fewer_epochs']['ratio']:.2f} times as many epochs" in page
+
+
 def test_figures_on_pruning_are_the_recorded_ones(pages):
     gain, networks = pages.recorded("prune_pareto")["taught_over_plain"], pages.recorded("prune_zoo")["rows"]
     page = said("pruning")
