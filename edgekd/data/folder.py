@@ -148,9 +148,9 @@ def _load(
     data: SourceKeys, root: Path, shape: tuple[int, ...], names: np.ndarray, labels: Tensor, part: str
 ) -> Samples:
     raw, read = torch.empty((len(names), *shape), dtype=torch.uint8), reader(data, root, shape)
-    parts = np.array_split(names, max(1, len(names) // READ_AT_ONCE))
+    chunks = np.array_split(names, max(1, len(names) // READ_AT_ONCE))
     with ThreadPoolExecutor(max(1, data.workers)) as pool:
-        images = chain.from_iterable(pool.map(lambda names: [read(name) for name in names], parts))
+        images = chain.from_iterable(pool.map(lambda part: [read(name) for name in part], chunks))
         for index, image in enumerate(track(images, f"reading {part} images", len(names))):
             raw[index] = image
     return InMemory(raw, labels, names, read.own_size)

@@ -207,6 +207,8 @@ def _is_residual(block: nn.Module, like: Tensor) -> bool:
     with torch.no_grad():
         try:
             return torch.equal(functional_call(block, silent, (given.clone(),)), given)
+        except (MemoryError, torch.OutOfMemoryError):  # which says nothing of the block
+            raise
         except Exception as error:  # of somebody's module, which may refuse weights of zero in any way
             logger.info(
                 f"{type(block).__name__} takes no weights of 0, so that it counts as no block: {first_line(error)}"

@@ -1,4 +1,4 @@
-"""What networks score without some of their parts, kept on disk: measured again, it takes as long again."""
+"""Keep on disk what networks score without some of their parts: measured again, it takes as long again."""
 
 import math
 from collections.abc import Sequence

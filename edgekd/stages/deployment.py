@@ -54,7 +54,7 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Precisions:
-    """What a recipe's targets compute in, and what its budget leaves of the task's metrics.
+    """Say what a recipe's targets compute in, and what its budget leaves of the task's metrics.
 
     Attributes:
         drop: what may be lost to the teacher, in the metric's unit of differences; None if the budget says nothing.

@@ -76,7 +76,7 @@ class Job(Generic[StageT, NeedsT]):
     teacher_specs: tuple[Spec, ...] = ()
     """Of the teacher, or of all that an ensemble has."""
     teacher_key: str = ""
-    """What the teacher's predictions follow from. With a key they are computed once for one job after another."""
+    """Names what the teacher's predictions follow from; with a key they are computed once for one job after another."""
 
     @property
     def training(self) -> Training:

@@ -105,7 +105,7 @@ class Stage(Train):
 
     @property
     def teacher_passes(self) -> int:
-        """Return how often the teacher goes through the training samples in each of its trainings."""
+        """Return how often the teacher itself goes through the training samples while the stage trains."""
         return self.passes if self.learns_from_teacher and not self.kept_views else 0
 
     def settings(self) -> JsonObject:

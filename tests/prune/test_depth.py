@@ -70,6 +70,16 @@ def test_a_module_that_cannot_be_silenced_is_no_block():
     assert residual_blocks(nn.Sequential(Choosy(), Scaling(2.0, 1)), (2,)) == ["1"]
 
 
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_too_little_memory_says_nothing_of_a_block(error, monkeypatch):
+    def fails(*_: object) -> Tensor:
+        raise error("out of memory")
+
+    monkeypatch.setattr("edgekd.prune.depth.functional_call", fails)
+    with pytest.raises(error):
+        residual_blocks(build("resnet8", SMALL, 10), SMALL)
+
+
 def test_our_own_networks():
     within = ["layer1.0", "layer1.1", "layer1.2", "layer2.1", "layer2.2", "layer3.1", "layer3.2"]
     assert residual_blocks(build("resnet20", IMAGE, 10), IMAGE) == within

@@ -1,4 +1,4 @@
-"""What a network in lower precision must keep on the validation samples, and the steps that were tried for it."""
+"""Hold what a network in lower precision must keep on the validation samples, and the steps that were tried for it."""
 
 import math
 from collections.abc import Sequence
@@ -82,7 +82,7 @@ class Escalation:
         """Return by how much ``values`` miss what is needed, or None where the samples cannot tell that they do."""
         for each, value in zip(self.needed, values, strict=True):
             lost = each.metric.drop(each.floor, value)
-            if lost > noise_of(job, value, value, each.metric):
+            if lost > noise_of(job, each.metric, value, value):
                 less = f"{each.metric.scale * lost:.2f} {each.metric.unit_of_differences}".rstrip()
                 return less if each.metric is self.metric else f"{less} of {each.metric.title}"
         return None
@@ -141,14 +141,14 @@ def values_of(predictions: Tensor, job: QuantizeJob, needed: Sequence[Needed]) -
     return tuple(value_of(predictions, job.data, job.data.validation, each.metric) for each in needed)
 
 
-def noise_of(job: QuantizeJob, first: float, second: float, metric: Metric | None = None) -> float:
-    """Return which difference of two values, of ``metric`` or the task's first, the validation samples cannot tell."""
+def noise_of(job: QuantizeJob, metric: Metric, first: float, second: float) -> float:
+    """Return which difference of two values of ``metric`` the validation samples cannot tell."""
     data = job.data
 
     def evidence() -> Evidence:
         return evidence_of(predictions_of(job.network, data, data.validation), data, data.validation, metric)
 
-    return noise(metric or data.task.metrics[0], len(data.validation), first, second, evidence)
+    return noise(metric, len(data.validation), first, second, evidence)
 
 
 def why_floor(metric: Metric, whose: str, value: float, by: str) -> str:
@@ -170,7 +170,7 @@ def _of_budget(job: QuantizeJob, metric: Metric, drop: float) -> Needed:
 def _of_network(job: QuantizeJob, predictions: Tensor) -> Needed:
     metric, data = job.data.task.metrics[0], job.data
     own = value_of(predictions, data, data.validation)
-    slack = metric.scale * noise_of(job, own, own)
+    slack = metric.scale * noise_of(job, metric, own, own)
     told = f"what {len(data.validation)} samples can tell"
     return Needed(metric, metric.limit(own, slack), why_floor(metric, "the float network's", own, told))
 

@@ -212,7 +212,9 @@ class _EightBits:
             module.freeze_scale()
         round_biases(graph)
         trained = self.values()
-        keep = self.escalation.keeps_trained(calibrated, trained, noise_of(self.job, calibrated[0], trained[0]))
+        keep = self.escalation.keeps_trained(
+            calibrated, trained, noise_of(self.job, self.escalation.metric, calibrated[0], trained[0])
+        )
         self.weights = "trained" if keep else "calibrated"
         if not keep:
             metric = self.escalation.metric
