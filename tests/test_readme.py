@@ -172,11 +172,28 @@ def test_the_figures_of_a_search_are_those_of_the_recorded_one():
     from edgekd.report.load import load_report
 
     results = ROOT / "benchmarks/results/fit_digits"
-    drop, latency, size = (check.value for check in load_report(results).budget.checks)
+    checks = load_report(results).budget.checks
+    drop, latency, size = (check.value for check in checks)
     found = json.loads((results / "fit.json").read_text())
     said = " ".join((ROOT / "docs/fit.md").read_text().split())
+    low, high = checks[0].ci95
+    assert f"on {checks[0].n} test images ({high:.1f} less to {-low:.1f} more;" in said
     assert f"took {found['seconds'] / 60:.1f} minutes for {found['candidates']} candidates" in said
-    assert f"{1 / latency:.1f}× faster and {1 / size:.1f}× smaller than its teacher, for {drop:.1f} points" in said
+    figures = f"{1 / latency:.1f}× faster and {1 / size:.1f}× smaller than its teacher, and {-drop:.1f} points more"
+    assert figures in said
+    stages = load_report(results).stages
+    assert "a ResNet-8 without its first block" in said and found["winner"]["arm"].startswith("resnet8")
+    depth, _ = next(stage.metrics["cuts"] for stage in stages if stage.name == "prune")
+    assert depth["dropped"] == ["layer1"]
+
+
+def test_a_search_lies_before_the_quickstart_by_hand():
+    found = json.loads((ROOT / "benchmarks/results/fit_front.json").read_text())
+    times = [each["times"] for each in found["by_hand"]]
+    said = " ".join((ROOT / "docs/fit.md").read_text().split())
+    assert len(times) == 3 and min(each["gain"] for each in found["by_hand"]) >= 0
+    assert len({each["by"] for each in found["by_hand"]}) == 1
+    assert f"it is {min(times):.2f} to {max(times):.2f} times as fast as they are" in said
 
 
 def test_the_search_for_a_resnet18_is_the_recorded_one():

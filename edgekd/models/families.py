@@ -73,7 +73,7 @@ def smaller(model: str, args: Mapping[str, object]) -> list[Member]:
 
     They are built with ``args`` too. The smallest one follows in half of its width, and in a quarter.
     """
-    family = next((each for each in FAMILIES if model in each.members), None)
+    family = _family_of(model)
     if family is None:
         return []
     # Option A of the CIFAR ResNets has no weights, and cannot be cut.
@@ -81,6 +81,16 @@ def smaller(model: str, args: Mapping[str, object]) -> list[Member]:
     below = family.members[family.members.index(model) + 1 :]
     members = [Member(name, kept) for name in below]
     return [*members, *_narrower(family, family.members[-1], kept)]
+
+
+def is_smallest(model: object) -> bool:
+    """Tell whether no other network of its family is smaller but for its widths, or it has no family."""
+    family = _family_of(model)
+    return family is None or model == family.members[-1]
+
+
+def _family_of(model: object) -> Family | None:
+    return next((each for each in FAMILIES if model in each.members), None)
 
 
 def _narrower(family: Family, model: str, args: Mapping[str, object]) -> list[Member]:

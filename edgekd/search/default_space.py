@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekd.data.sources import SOURCES
-from edgekd.models.families import smaller
+from edgekd.models.families import is_smallest, smaller
 from edgekd.recipe.open_fields import CHOICE, LOG, SEARCH
 from edgekd.recipe.schema import Recipe
 
@@ -36,6 +36,11 @@ class NamedStudent:
     @property
     def is_random(self) -> bool:
         return self.section is not None and (not self.section.get("checkpoint") or bool(self.section.get("new_head")))
+
+    @property
+    def has_shallower(self) -> bool:
+        """Tell whether a shallower network of its family may take its place, which is trained from random weights."""
+        return self.is_random and self.section is not None and not is_smallest(self.section.get("model"))
 
 
 @dataclass(frozen=True)
@@ -74,16 +79,13 @@ def default_ways(recipe: Recipe, student: NamedStudent) -> list[Way]:
     goal, end = cut_goal(recipe), "quantize"
     cut = {goal: {SEARCH: list(CUT)}, "sensitivity": {CHOICE: [None, SENSITIVITY]}, **_recovery(recipe)}
     ways = [Way("", [*learn, end]), Way("by widths", [*learn, {"prune": cut}, end])]
-    if student.is_random:
-        # A network that is trained from random weights is a shallower one of its family already.
-        return ways
     blocks = {"depth": {SEARCH: list(CUT)}, **_recovery(recipe)}
     both = {goal: {SEARCH: [CUT[0], DEPTH]}, "depth": DEPTH, **_recovery(recipe)}
-    return [
-        *ways,
-        Way("by blocks", [*learn, {"prune": blocks}, end]),
-        Way("by blocks and widths", [*learn, {"prune": both}, end]),
-    ]
+    if not student.is_random:
+        ways.append(Way("by blocks", [*learn, {"prune": blocks}, end]))
+    if not student.has_shallower:
+        ways.append(Way("by blocks and widths", [*learn, {"prune": both}, end]))
+    return ways
 
 
 def cut_goal(recipe: Recipe) -> str:

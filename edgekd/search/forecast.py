@@ -18,7 +18,7 @@ from edgekd.strict_json import JsonObject
 # Beyond its steps a job loads, exports and scores. Seconds, usual and most, until some are known; then the most of a
 # job is so many times the usual. No job is expected to take longer than the one that times steps, which starts the
 # process: beside busy processes that says how slow they are.
-JOB, MOST_JOB, SLOWER = 6.0, 12.0, 1.5
+JOB, MOST_JOB, SLOWER = 4.0, 10.0, 1.5
 # Of an arm that is bisected, before its edge is found: usual and most.
 TRIALS, MOST_TRIALS = 1.5, 3.0
 # Of an arm that is cut: its ends, and one more where no cut reaches the smallest share, or later about its edge.

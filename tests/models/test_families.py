@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from edgekd.models.build import build, must_be_known
-from edgekd.models.families import FAMILIES, Family, Member, smaller
+from edgekd.models.families import FAMILIES, Family, Member, is_smallest, smaller
 from edgekd.models.size import count_parameters
 
 
@@ -18,6 +18,13 @@ def test_smaller_members_keep_the_arguments_and_end_with_narrower_ones() -> None
     assert smaller("unet", {"width": 24, "depth": 2}) == [Member("unet", {"width": 12, "depth": 2})]
     assert smaller("pyramid_detector", {}) == [Member("pyramid_detector", {"width": 8})]
     assert smaller("net.py:make", {}) == []
+
+
+def test_the_smallest_of_a_family_has_no_shallower_relative() -> None:
+    names = ["resnet20", "resnet8", "torchvision/resnet34", "torchvision/resnet18", "mlp", "net.py:make"]
+    assert [is_smallest(name) for name in names] == [False, True, False, True, True, True]
+    # Of a network that is open, nothing is known.
+    assert is_smallest({"choice": ["resnet8"]})
 
 
 @pytest.mark.parametrize("family", [each for each in FAMILIES if each.width])

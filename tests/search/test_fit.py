@@ -215,11 +215,11 @@ def test_a_job_that_its_search_ends_is_not_tried_again() -> None:
 
 def test_out_of_time_goes_on_with_more(open_recipe: Callable[..., Space], tmp_path: Path) -> None:
     space, folder = open_recipe(), tmp_path / "fit"
-    # By the forecast a cost takes 7 s, and the winner's run 18 s.
-    short = fit(space, folder, hours=0.005)
+    # By the forecast a cost takes 5 s, and the winner's run 12 s.
+    short = fit(space, folder, hours=0.003)
     assert short.is_untried and short.summary["candidates"] == 0
     assert short.finish.reason.startswith("nothing was trained: the first candidate needs about ")
-    assert "min, 0.3 were given; start again with --hours 0.0" in short.finish.reason
+    assert "min, 0.18 were given; start again with --hours 0.0" in short.finish.reason
     assert fit_headline(read_fit(folder)).startswith("Nothing was trained")
     result = fit(space, folder)
     assert result.met and not result.is_untried
@@ -237,7 +237,7 @@ def test_time_in_which_no_candidate_can_be_trained_is_refused_before_any_trainin
     assert fit(space, folder, hours=1).met
     monkeypatch.setattr("edgekd.cli.interrupt.leave_on_signal", lambda *_: None)
     with pytest.raises(EdgekdError, match="nothing was trained"):
-        command(tmp_path / "recipe.yaml", tmp_path / "other", hours=0.005, set_=["budget.accuracy_drop=1.0"])
+        command(tmp_path / "recipe.yaml", tmp_path / "other", hours=0.003, set_=["budget.accuracy_drop=1.0"])
 
 
 def test_what_is_started_together_each_fits_in_the_time_that_is_left(

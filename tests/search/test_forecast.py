@@ -35,7 +35,7 @@ def test_a_forecast_is_the_sum_of_its_parts(open_recipe: Callable[..., Space], t
     most = 30 + 4 * MOST_JOB + 2 * (0.5 * (7 + MOST_JOB) + MOST_TRIALS * (15 + MOST_JOB)) + 6 * MOST_JOB
     assert forecast.seconds == pytest.approx((usual, most))
     assert forecast.sentence(1800) == (
-        "forecast: about 2.8 min, up to about 5.5 min, for 2 kinds of students; 30 min are given"
+        "forecast: about 2.3 min, up to about 5 min, for 2 kinds of students; 30 min are given"
     )
     assert forecast.sentence(60, 51.0).endswith(
         "of students, 0.85 min of which are spent; 1 min are given; it ends with the best by then, and more hours go "
@@ -127,8 +127,8 @@ def test_the_winner_s_run_grows_with_its_networks_and_its_test_samples(
 
 def test_a_forecast_holds_for_the_recorded_search() -> None:
     """With the steps that the epochs in its logs took, and the teacher's own with a forward pass more."""
-    steps = {"resnet8 width 32": 0.07, "resnet8 width 16": 0.05, "resnet8 width 8": 0.077}
-    measured = {"steps": 11, "teacher_step": 0.102, "student_step": 0.132, "student_steps": steps, "seconds": 8.1}
+    steps = {"resnet8 width 32": 0.069, "resnet8 width 16": 0.053, "resnet8 width 8": 0.042}
+    measured = {"steps": 11, "teacher_step": 0.103, "student_step": 0.129, "student_steps": steps, "seconds": 3.0}
     space = open_space(ROOT / "recipes/fit_digits.yaml")
     points, spaces = Points(space), [arm_space(arm) for arm in space.arms]
     forecast = Forecast.of({**measured, "validation": 144, "test": 360}, points, spaces, goal_of(space))

@@ -78,7 +78,8 @@ def test_a_point_is_a_recipe_that_runs(write: Write) -> None:
 def test_what_is_left_out_is_the_teacher_cut_and_its_smaller_relatives(write: Write) -> None:
     space = open_space(write(HEAD + "objective: size\n"))
     cut = ["teacher by widths", "teacher by blocks", "teacher by blocks and widths"]
-    widths = [f"resnet8 width {width}{way}" for width in (32, 16, 8) for way in ("", " by widths")]
+    ways = ("", " by widths", " by blocks and widths")
+    widths = [f"resnet8 width {width}{way}" for width in (32, 16, 8) for way in ways]
     assert [arm.name for arm in space.arms] == ["teacher", *cut, *widths]
     assert all(arm.assumed for arm in space.arms)
     assert space.objective == "size"
@@ -88,6 +89,13 @@ def test_what_is_left_out_is_the_teacher_cut_and_its_smaller_relatives(write: Wr
     assert [stage.name for stage in recipes[2].stages] == ["prune", "quantize"]
     assert recipes[5].student is not None and recipes[5].student.args == {"width": 32}
     assert [stage.name for stage in recipes[5].stages] == ["distill", "prune", "quantize"]
+
+
+def test_blocks_are_dropped_from_a_student_that_has_no_shallower_relative(write: Write) -> None:
+    arms = open_space(write(HEAD.replace("resnet20", "resnet32").replace("{width: 32}", "{width: 8}"))).arms
+    by_blocks = {arm.name.removesuffix(" by blocks and widths") for arm in arms if "blocks" in arm.name}
+    assert by_blocks == {"teacher", "teacher by blocks", "resnet8"}
+    assert {arm.name for arm in arms} >= {"resnet20", "resnet20 by widths"}
 
 
 @pytest.mark.parametrize(
@@ -270,7 +278,8 @@ def test_students_have_names_of_their_own(write: Write) -> None:
 
 def test_a_student_with_an_open_network_learns_first(write: Write) -> None:
     space = open_space(write(f"{HEAD}student: {{model: {{choice: [resnet8, small_cnn]}}}}\n"))
-    ways = [f"student{way}: model {name}" for way in ("", " by widths") for name in ("resnet8", "small_cnn")]
+    ways = ("", " by widths", " by blocks and widths")
+    ways = [f"student{way}: model {name}" for way in ways for name in ("resnet8", "small_cnn")]
     assert [arm.name for arm in space.arms] == ways
     assert {space.recipe({ARM: arm.name}).stages[0].name for arm in space.arms} == {"distill"}
 
