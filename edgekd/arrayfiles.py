@@ -18,6 +18,7 @@ import numpy as np
 from edgekd.errors import DataError, first_line
 from edgekd.files import require_file
 from edgekd.folders import ROWS
+from edgekd.formatting import size
 
 LONGEST_HEADER = 1 << 14
 # Below this size, any compression ratio is accepted.
@@ -50,7 +51,7 @@ def read_npy(path: Path) -> np.ndarray:
     with path.open("rb") as file:
         header = _header(file, str(path))
         if header.start + header.nbytes > os.fstat(file.fileno()).st_size:
-            raise DataError(f"{path}: is cut short; it promises {_size(header.nbytes)}. Copy it again")
+            raise DataError(f"{path}: is cut short; it promises {size(header.nbytes)}. Copy it again")
         _must_fit(header.nbytes, str(path))
         file.seek(0)
         return np.lib.format.read_array(file, allow_pickle=False)
@@ -116,10 +117,10 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
 
 def _must_be_honest(header: Header, info: zipfile.ZipInfo, name: str) -> None:
     if header.start + header.nbytes != info.file_size:
-        raise DataError(f"{name} promises {_size(header.nbytes)} and has {_size(info.file_size)}; save it again")
+        raise DataError(f"{name} promises {size(header.nbytes)} and has {size(info.file_size)}; save it again")
     if info.file_size > HARMLESS and info.file_size > MOST_PACKED * info.compress_size:
         raise DataError(
-            f"{name} unpacks {_size(info.compress_size)} to {_size(info.file_size)}, more than real data do; "
+            f"{name} unpacks {size(info.compress_size)} to {size(info.file_size)}, more than real data do; "
             "save it again with np.savez, which does not pack"
         )
 
@@ -142,7 +143,7 @@ def _header(file: IO[bytes], name: str) -> Header:
 def _must_fit(nbytes: int, name: str) -> None:
     memory = _memory()
     if nbytes > memory:
-        raise DataError(f"{name}: promises {_size(nbytes)}, and this machine has {_size(memory)} of memory")
+        raise DataError(f"{name}: promises {size(nbytes)}, and this machine has {size(memory)} of memory")
 
 
 def _memory() -> int:
@@ -150,11 +151,6 @@ def _memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not a POSIX system
         return 64 << 30
-
-
-def _size(nbytes: int) -> str:
-    power = min(max(0, (len(str(nbytes)) - 1) // 3), 5)
-    return f"{nbytes / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB', 'PB')[power]}"
 
 
 def read_rows(path: Path) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
-from edgekd.formatting import percent
+from edgekd.formatting import percent, shortest
 from edgekd.report.colours import COLOURS, INK
 from edgekd.report.fit_record import FitRecord, SearchCandidate, short_names
 from edgekd.report.labels import Mark, place_labels
@@ -99,12 +99,12 @@ def coordinates(fit: FitRecord) -> Figure:
         axes.plot([place, place], [0, 1], color=INK, linewidth=0.8, zorder=1)
         if not isinstance(values[0], str):
             for height, value in ((-0.02, min(values)), (1.02, max(values))):
-                axes.annotate(
-                    f"{value:.3g}", (place, height), ha="center", va="bottom" if height > 1 else "top", fontsize=8
-                )
+                shown = shortest(float(value)).replace("-", "−")
+                axes.annotate(shown, (place, height), ha="center", va="bottom" if height > 1 else "top", fontsize=8)
         else:
             for value, height in sorted(dict(zip(values, _heights(values), strict=True)).items()):
-                axes.annotate(f"{value} ", (place, height), ha="right" if place == 0 else "left", fontsize=7.5)
+                side, away = ("right", -4) if place == 0 else ("left", 4)
+                axes.annotate(str(value), (place, height), (away, 0), textcoords="offset points", ha=side, fontsize=7.5)
         axes.annotate(name.replace(" ", "\n", 1), (place, 1.09), ha="center", va="bottom", fontsize=8.5)
     axes.set_xlim(-1.9, len(columns) - 0.6)
     axes.set_ylim(-0.1, 1.28)

@@ -19,7 +19,7 @@ from edgekd.report.fit_page import (
     without_folders,
     write_fit_page,
 )
-from edgekd.report.fit_plots import coordinate_columns, front_alt, importances
+from edgekd.report.fit_plots import coordinate_columns, coordinates, front_alt, importances
 from edgekd.report.fit_record import SearchCandidate, is_fit, read_fit, short_names
 from edgekd.report.load import load_report
 
@@ -177,6 +177,17 @@ def test_coordinates_of_one_last_name_are_all_there(folder: Path) -> None:
         "stages.distill.epochs": "epochs",
         "stages.prune.macs": "macs",
     }
+
+
+def test_no_change_has_no_sign_among_the_coordinates(folder: Path) -> None:
+    fit = read_fit(folder)
+    least = min(figures.drop for _, figures, _ in fit.known)
+    trials = tuple(
+        replace(trial, figures=trial.figures and replace(trial.figures, drop=trial.figures.drop - least))
+        for trial in fit.trials
+    )
+    *_, lowest, highest, _ = (text.get_text() for text in coordinates(replace(fit, trials=trials)).axes[0].texts)
+    assert highest == "0" and lowest.startswith("−")
 
 
 def test_a_kind_that_was_left_and_won_all_the_same_is_said_to_have_won(folder: Path) -> None:
