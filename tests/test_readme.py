@@ -181,6 +181,8 @@ def test_the_figures_of_a_search_are_those_of_the_recorded_one():
     assert f"took {found['seconds'] / 60:.1f} minutes for {found['candidates']} candidates" in said
     figures = f"{1 / latency:.1f}× faster and {1 / size:.1f}× smaller than its teacher, and {-drop:.1f} points more"
     assert figures in said
+    found_in = f"{1 / latency:.1f}× faster and {1 / size:.1f}× smaller, in {found['seconds'] / 60:.0f} minutes"
+    assert found_in in " ".join(README.split())
     stages = load_report(results).stages
     assert "a ResNet-8 without its first block" in said and found["winner"]["arm"].startswith("resnet8")
     depth, _ = next(stage.metrics["cuts"] for stage in stages if stage.name == "prune")
