@@ -1,4 +1,4 @@
-"""The table of docs/fit.md, from the record of fit.py."""
+"""The tables of docs/fit.md, from the records of fit.py."""
 
 from tables import Record, markdown
 

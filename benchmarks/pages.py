@@ -42,6 +42,7 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "task_chains": ("tasks", task_tables.chains),
     "task_teacher": ("tasks", task_tables.taught),
     "searched": ("fit", fit_tables.searched),
+    "searched_cifar10": ("fit_cifar10", fit_tables.searched),
     "trusted": ("harness/self_comparison", harness_tables.trusted),
 }
 

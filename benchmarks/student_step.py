@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from edgekd.bench import TimedBlock, interleave, ratio_to, summarise
+from edgekd.agent.blocks import TimedBlock
+from edgekd.bench import interleave, ratio_to, summarise
 from edgekd.models import build, count_macs
 from edgekd.train.device import has_fast_bf16, laid_out, lay_out
 

@@ -47,12 +47,15 @@ def test_figures_on_the_search_are_the_recorded_ones(pages):
 
 def test_figures_on_the_search_on_cifar10_are_the_recorded_ones(pages):
     figures, page = pages.recorded("fit_cifar10"), said("fit")
-    assert len(figures["seeds"]) == 1 and figures["quick"] is False
-    own, other = figures["searches"]["fit"], figures["searches"]["TPE"]
-    assert f"one seed of {sum(figures['steps'].values())} students" in page
-    assert f"`edgekd fit` keeps {own['kept']} of {own['searches']} budgets" in page and own["over_grid"] == 0
-    assert f"TPE keeps {other['kept']}, with students {1 + other['over_grid']:.2f} times as expensive" in page
-    assert f"it trains {figures['times_fewer_epochs']['ratio']:.2f} times as many epochs" in page
+    assert len(figures["seeds"]) == 3 and figures["quick"] is False
+    assert f"three seeds of {sum(figures['steps'].values())} students" in page
+    fewer = figures["times_fewer_epochs"]
+    low, high = fewer["ci95"]
+    assert f"TPE trains {fewer['ratio']:.2f} times as many epochs there ({low:.2f}–{high:.2f})" in page
+    missed = [each for each in figures["outcomes"] if each["search"] == "fit" and not each["kept"]]
+    assert len(missed) == 2 and len({(each["seed"], each["arm"], each["share"]) for each in missed}) == 1
+    drops = (100 * missed[0][each] for each in ("drop", "test_drop"))
+    assert "loses {:.1f} points on the validation and {:.1f} on the test samples".format(*drops) in page
 
 
 def test_figures_on_pruning_are_the_recorded_ones(pages):
