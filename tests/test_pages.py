@@ -58,6 +58,18 @@ def test_figures_on_the_search_on_cifar10_are_the_recorded_ones(pages):
     assert "loses {:.1f} points on the validation and {:.1f} on the test samples".format(*drops) in page
 
 
+def test_figures_on_the_speed_of_distillation_are_the_recorded_ones(pages):
+    steps, speed, page = pages.recorded("student_step"), pages.recorded("distill_throughput"), said("distillation")
+    ways = {name.removesuffix(", batch 64"): way for name, way in steps["ways"].items()}
+    usual = "bfloat16, channels last"
+    assert f"give {ways[usual]['images_per_second']:,.0f} images/s" in page and steps["usual"] == f"{usual}, batch 64"
+    others = ("bfloat16, channels first", "float32, channels last", f"{usual}, compiled")
+    times = (ways[other]["times_the_usual"] for other in others)
+    told = "{:.2f} of that speed in channels-first layout, {:.2f} in float32, and {:.2f} compiled".format(*times)
+    assert told in page
+    assert 2 < speed["cache"]["pays_after_epochs"] < 3 and "pays for itself in the third epoch" in page
+
+
 def test_figures_on_pruning_are_the_recorded_ones(pages):
     gain, networks = pages.recorded("prune_pareto")["taught_over_plain"], pages.recorded("prune_zoo")["rows"]
     page = said("pruning")
