@@ -19,6 +19,8 @@ NEAR = 0.02
 ROOM = 0.97
 # Of an arm, to find its largest share within the bounds.
 MOST_PRICES = 8
+# After so many costs that were those of a trained network, shares near it are taken for it, too.
+ENOUGH_ALIKE = 2
 
 
 @dataclass(frozen=True)
@@ -314,12 +316,39 @@ class ArmState:
         """Return the mean and the standard deviation of a trained candidate's drop, by it and the others of its arm."""
         return self.curve(trial.level).of_trained(self._point(trial))
 
+    def macs_at(self, share: float) -> int | None:
+        """Return the multiply-accumulates of the network that a cut to ``share`` gives, or None if they are not known.
+
+        Widths are rounded: where two shares give one network, all between them give it too.
+        """
+        found = {self.priced[each].macs if each is not None else None for each in self._around(share)}
+        return found.pop() if len(found) == 1 else None
+
     def same_network(self, share: float, trial: TrialRecord) -> bool:
-        """Tell whether a cut to ``share`` gives the network of ``trial``: widths are rounded, so many shares do."""
-        ours, theirs = self.prices.get(share), self.prices.get(trial.share)
-        if ours and theirs:
-            return ours.macs == theirs.macs
-        return abs(np.log(share / trial.share)) < NEAR
+        """Tell whether a cut to ``share`` gives the network of ``trial``."""
+        ours, theirs = self.macs_at(share), self.macs_at(trial.share)
+        if ours is not None and theirs is not None:
+            return ours == theirs
+        return bool(abs(np.log(share / trial.share)) < NEAR)
+
+    def is_probably_trained(self, share: float) -> bool:
+        """Tell whether a cut to ``share``, whose network is not known, may give one that is trained.
+
+        It is as near to shares that do as these are to each other, and their costs were asked for in vain.
+        """
+        is_known = self.macs_at(share) is not None
+        return not is_known and any(self._gave_trained(each, share) for each in self._around(share) if each is not None)
+
+    def _around(self, share: float) -> tuple[float | None, float | None]:
+        """Return the nearest known shares, up to ``share`` and from it on."""
+        below = max((each for each in self.priced if each <= share), default=None)
+        return below, min((each for each in self.priced if each >= share), default=None)
+
+    def _gave_trained(self, near: float, share: float) -> bool:
+        alike = [each for each, figures in self.priced.items() if figures.macs == self.priced[near].macs]
+        trained = {trial.share for trial in self.points(self.space.top)}.intersection(alike)
+        is_near = abs(np.log(share / near)) <= np.log(max(alike) / min(alike))
+        return bool(trained) and len(alike) - len(trained) >= ENOUGH_ALIKE and bool(is_near)
 
     def _point(self, trial: TrialRecord) -> Point:
         assert trial.figures is not None

@@ -200,7 +200,7 @@ class Study:
     @staticmethod
     def _priced(arm: ArmState, share: float, level: int, choices: Mapping[str, object]) -> Price | TrainCandidate:
         """Train it; or ask for its costs first, where it may win."""
-        if level == arm.space.top and share not in arm.prices:
+        if level == arm.space.top and share not in arm.prices and arm.macs_at(share) is None:
             return Price(arm.name, share)
         return TrainCandidate(arm.name, share, level, choices)
 
@@ -306,7 +306,9 @@ class Study:
         done, curve = arm.points(arm.space.top), arm.curve(arm.space.top)
         of_shares = zip(map(rounded, curve.shares.tolist()), curve.chances(ASSURED).tolist(), strict=True)
         chances = {
-            share: chance for share, chance in of_shares if not any(arm.same_network(share, trial) for trial in done)
+            share: chance
+            for share, chance in of_shares
+            if not any(arm.same_network(share, trial) for trial in done) and not arm.is_probably_trained(share)
         }
         if not chances:
             return None
