@@ -1,4 +1,4 @@
-"""Images per second of a student's training step: by precision, layout and batch, and compiled.
+"""Time a student's training step in images per second: by precision, layout and batch, and compiled.
 
     python benchmarks/student_step.py --json benchmarks/results/student_step.json
 

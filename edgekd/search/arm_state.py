@@ -319,10 +319,11 @@ class ArmState:
     def macs_at(self, share: float) -> int | None:
         """Return the multiply-accumulates of the network that a cut to ``share`` gives, or None if they are not known.
 
-        Widths are rounded: where two shares give one network, all between them give it too.
+        Widths are rounded: where two shares give one network, all between them give it too. A network of layers that
+        are not counted has none, and is not told by them.
         """
         found = {self.priced[each].macs if each is not None else None for each in self._around(share)}
-        return found.pop() if len(found) == 1 else None
+        return found.pop() or None if len(found) == 1 else None
 
     def same_network(self, share: float, trial: TrialRecord) -> bool:
         """Tell whether a cut to ``share`` gives the network of ``trial``."""
@@ -345,7 +346,10 @@ class ArmState:
         return below, min((each for each in self.priced if each >= share), default=None)
 
     def _gave_trained(self, near: float, share: float) -> bool:
-        alike = [each for each, figures in self.priced.items() if figures.macs == self.priced[near].macs]
+        macs = self.macs_at(near)
+        if macs is None:
+            return False
+        alike = [each for each, figures in self.priced.items() if figures.macs == macs]
         trained = {trial.share for trial in self.points(self.space.top)}.intersection(alike)
         is_near = abs(np.log(share / near)) <= np.log(max(alike) / min(alike))
         return bool(trained) and len(alike) - len(trained) >= ENOUGH_ALIKE and bool(is_near)

@@ -1,5 +1,6 @@
 """Cuts to several shares that give one network: widths are rounded."""
 
+from dataclasses import replace
 from math import ceil
 
 import pytest
@@ -39,6 +40,15 @@ def test_between_two_cuts_to_one_network_all_give_it() -> None:
     # Where costs are not known, near shares are taken for one.
     near = TrialRecord(1, "only", 0.8, 0, figures(0.8, 4))
     assert arm.same_network(0.81, near) and not arm.same_network(0.85, near)
+
+
+def test_networks_whose_layers_are_not_counted_are_not_taken_for_one() -> None:
+    shares = (0.05, 0.5, 0.55, 0.9)
+    prices: dict[float, Figures | None] = {share: replace(figures(share, 20), macs=0) for share in shares}
+    trial = TrialRecord(1, "only", 0.5, 0, prices[0.5])
+    arm = ArmState(ArmSpace("only", 0.05, 0.9), Goal(SIZE, ALLOWED), prices, [trial])
+    assert not arm.same_network(0.9, trial) and not arm.same_network(0.3, trial) and arm.same_network(0.505, trial)
+    assert not arm.is_probably_trained(0.3) and not arm.is_probably_trained(0.7)
 
 
 @pytest.mark.parametrize(("sizes", "most"), [(1, 3), (2, 6)])
