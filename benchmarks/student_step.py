@@ -8,10 +8,12 @@ under ``torch.compile``, which needs a C++ compiler. The share of the matrix rat
 would take at the rate of a large matrix product, over what it takes.
 """
 
+import os
 import time
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -25,8 +27,9 @@ from torch import nn
 from edgekd.agent.blocks import TimedBlock
 from edgekd.bench import interleave, ratio_to, summarise
 from edgekd.models import build, count_macs
-from edgekd.train.device import has_fast_bf16, laid_out, lay_out
+from edgekd.train.device import has_fast_bf16, laid_out, lay_out, trains_channels_last
 
+CPU = torch.device("cpu")
 SHAPE, CLASSES, STUDENT = (3, 32, 32), 10, "resnet20"
 BATCH, BATCHES, THREADS = 64, (16, 32, 128, 256), 2
 # Forward, and backward by the weights and by the inputs.
@@ -53,18 +56,14 @@ class Way:
 
     def step(self, network: nn.Module) -> Callable[[], None]:
         """Return a step of ``network`` on images of noise."""
-        device = torch.device("cpu")
         student = lay_out(network.train(), self.channels_last)
         called = torch.compile(student) if self.compiled else student
-        inputs = laid_out(torch.randn(self.batch, *SHAPE), device, self.channels_last)
+        inputs = laid_out(torch.randn(self.batch, *SHAPE), CPU, self.channels_last)
         labels = torch.randint(CLASSES, (self.batch,))
         optimizer = torch.optim.SGD(student.parameters(), 0.01, momentum=0.9, nesterov=True)
 
-        def precision() -> AbstractContextManager[Any]:
-            return torch.autocast("cpu", torch.bfloat16) if self.bfloat16 else nullcontext()
-
         def step() -> None:
-            with precision():
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
                 outputs = called(inputs)
             optimizer.zero_grad()
             F.cross_entropy(outputs.float(), labels).backward()
@@ -75,9 +74,16 @@ class Way:
 
 def main() -> None:
     arguments = options(__doc__)
+    with TemporaryDirectory() as folder:
+        # What an earlier run compiled would be found there, and its time not be seen.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+        compare(arguments)
+
+
+def compare(arguments: Namespace) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(THREADS)
-    usual = Way(has_fast_bf16(), channels_last=True)
+    usual = Way(has_fast_bf16(), trains_channels_last(build(STUDENT, SHAPE, CLASSES), CPU))
     batches = BATCHES[:1] if arguments.quick else BATCHES
     steps: dict[Way, Callable[[], None]] = {}
     compilation = {}

@@ -67,6 +67,8 @@ def test_figures_on_the_speed_of_distillation_are_the_recorded_ones(pages):
     times = (ways[other]["times_the_usual"] for other in others)
     told = "{:.2f} of that speed in channels-first layout, {:.2f} in float32, and {:.2f} compiled".format(*times)
     assert told in page
+    seconds = steps["compilation"][f"{usual}, compiled, batch 64"]
+    assert f"compiled by `torch.compile`, after {seconds:.0f} seconds" in page
     assert 2 < speed["cache"]["pays_after_epochs"] < 3 and "pays for itself in the third epoch" in page
 
 

@@ -39,7 +39,7 @@ class NamedStudent:
 
     @property
     def has_shallower(self) -> bool:
-        """Tell whether a shallower network of its family may take its place, which is trained from random weights."""
+        """Tell whether it starts from random weights, as a shallower network of its family could in its place."""
         return self.is_random and self.section is not None and not is_smallest(self.section.get("model"))
 
 
